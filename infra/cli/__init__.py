@@ -1,0 +1,29 @@
+"""The command line: each command parses, calls one room and prints."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from bianhe.infra.cli.console import Exit, err, explain
+from bianhe.schemas.errors import BusError
+
+app = typer.Typer(
+    name="bianhe",
+    help="Bianhe (汴河), the data exchange bus of a city.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; an expected fault is explained, never traced."""
+    try:
+        app()
+    except BusError as error:
+        explain(error)
+        sys.exit(Exit.FAILED)
+    except KeyboardInterrupt:
+        err.print("stopped")
+        sys.exit(130)

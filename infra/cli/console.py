@@ -1,0 +1,58 @@
+"""How a command speaks: tables or JSON on standard output, errors with cause and cure on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bianhe.schemas.errors import BusError
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    DONE = 0
+    FAILED = 1
+    MISUSED = 2
+    DIFFERENCES = 3
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", help="table for people, json for programs")]
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def show(rows: Sequence[dict[str, Any]], output: Output, *, columns: Iterable[str] | None = None) -> None:
+    """Print rows: all their facts as JSON, the named columns (default: all) as a table."""
+    if output is Output.JSON:
+        print(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
+        return
+    names = list(columns or (rows[0] if rows else ()))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name.replace("_", " "))
+    for row in rows:
+        table.add_row(*("" if row.get(name) is None else str(row[name]) for name in names))
+    out.print(table)
+
+
+def explain(error: BusError) -> None:
+    """Print an error with its cause and cure; never a traceback."""
+    err.print(f"[bold red]error[/]  {escape(str(error))}")
+    if error.cause:
+        err.print(f"[bold]cause[/]  {escape(error.cause)}")
+    if error.cure:
+        err.print(f"[bold]cure[/]   {escape(error.cure)}")

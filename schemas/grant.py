@@ -1,0 +1,132 @@
+"""A grant: what a decision gives to one department, and nothing else does."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import date, datetime, time, timedelta, timezone
+from enum import StrEnum
+from typing import Annotated, Final
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from bianhe.schemas.errors import Rejected
+
+CITY_TIME: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
+
+ItemName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+
+
+class InvalidGrant(Rejected):
+    """Something was asked or decided that no grant can carry."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MaskKind(StrEnum):
+    """What is done to an item (脱敏); each fixes the output type (law 5)."""
+
+    NULL = "null"
+    CONSTANT = "constant"
+    FIRST = "first"
+    PSEUDONYM = "pseudonym"
+    YEAR = "year"
+
+
+class Mask(Frozen):
+    """One masked item; `argument` is the text of a constant or the number of code points kept by `first`."""
+
+    item: ItemName
+    kind: MaskKind
+    argument: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Mask:
+        """Read `item=null|constant:<text>|first:<n>|pseudonym|year`; raises InvalidGrant."""
+        item, _, rest = text.partition("=")
+        kind, _, argument = rest.partition(":")
+        if kind not in list(MaskKind) or not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", item):
+            raise InvalidGrant(
+                f"{text!r} is no mask",
+                cure="write item=null, item=constant:<text>, item=first:<n>, item=pseudonym or item=year",
+            )
+        if kind == MaskKind.FIRST and not re.fullmatch(r"[1-9]\d{0,3}", argument):
+            raise InvalidGrant(f"{text!r}: the number of characters to keep is missing", cure="write item=first:<n>")
+        if kind not in (MaskKind.FIRST, MaskKind.CONSTANT) and argument:
+            raise InvalidGrant(f"{text!r}: {kind} takes no argument")
+        return cls(item=item, kind=MaskKind(kind), argument=argument)
+
+    def __str__(self) -> str:
+        return f"{self.item}={self.kind}" + (f":{self.argument}" if self.argument else "")
+
+
+class Operator(StrEnum):
+    EQUALS = "="
+    IN = "in"
+    PREFIX = "prefix"
+
+
+class Condition(Frozen):
+    """One condition of a row rule (行级条件): an item against constants written as text. Null matches nothing."""
+
+    item: ItemName
+    operator: Operator
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.item} {self.operator} {','.join(self.values)}"
+
+
+_CONDITION = re.compile(
+    r"\s*(?P<item>[a-z][a-z0-9_]{0,63})\s*(?P<operator>=|\bin\b|\bprefix\b)\s*(?P<values>[^\s].*?)\s*"
+)
+
+
+def parse_row_rule(text: str) -> tuple[Condition, ...]:
+    """Read a conjunction such as `status in 1,2 and residence_division prefix 410212`; raises InvalidGrant."""
+    conditions = []
+    for part in re.split(r"\s+and\s+", text.strip()):
+        match = _CONDITION.fullmatch(part)
+        if match is None:
+            raise InvalidGrant(
+                f"{part!r} is no condition", cure="write item = value, item in value,value or item prefix value"
+            )
+        operator = Operator(match["operator"])
+        values = tuple(match["values"].split(",")) if operator is Operator.IN else (match["values"],)
+        conditions.append(Condition(item=match["item"], operator=operator, values=values))
+    return tuple(conditions)
+
+
+class Grant(Frozen):
+    """What one decision gives (授权): items, masks, row rule, purpose, term.
+
+    `until` is the last day of the term in the city's time; the term ends with that day.
+    """
+
+    number: Annotated[str, StringConstraints(pattern=r"^G-\d{4}-\d{4,}$")]
+    department: str
+    resource: str
+    version: int
+    items: tuple[ItemName, ...]
+    masks: tuple[Mask, ...] = ()
+    row_rule: tuple[Condition, ...] = ()
+    purpose: Text
+    basis: Text
+    scenario: Text
+    scope: Text
+    until: date
+
+    @property
+    def until_millis(self) -> int:
+        """The first instant after the term, in milliseconds since 1970 UTC."""
+        end = datetime.combine(self.until + timedelta(days=1), time.min, CITY_TIME)
+        return int(end.timestamp()) * 1000
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON (RFC 8785), in hex; the policy record, registry row and letter carry it."""
+        return hashlib.sha256(rfc8785.dumps(self.model_dump(mode="json"))).hexdigest()

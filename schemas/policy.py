@@ -1,0 +1,142 @@
+"""The fold of the policy log: what is in force at a policy version. Router, registry and sync read the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from bianhe.schemas.grant import Grant
+from bianhe.schemas.records.policy import (
+    GENESIS,
+    BrokenPolicyLog,
+    Department,
+    Effective,
+    Granted,
+    OpenChannel,
+    PolicyRecord,
+    Resource,
+    Revoked,
+    Writers,
+)
+
+
+class GrantState(StrEnum):
+    """Where a grant stands on the policy log."""
+
+    ACTIVE = "active"
+    REVOKING = "revoking"
+    EFFECTIVE = "effective"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantInForce:
+    """A grant with its topic and state. While it is being revoked it keeps its access rules (design 3.5)."""
+
+    granted: Granted
+    state: GrantState = GrantState.ACTIVE
+    edge: Mapping[int, int] = field(default_factory=dict)
+    revoked_at: int = 0
+    """Policy version of the revocation, 0 before there is one."""
+
+    @property
+    def grant(self) -> Grant:
+        return self.granted.grant
+
+    @property
+    def topic(self) -> str:
+        return self.granted.topic
+
+    @property
+    def readable(self) -> bool:
+        return self.state is not GrantState.EFFECTIVE
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All that is in force at `version`, the number of the last record folded."""
+
+    version: int = 0
+    head: str = GENESIS
+    writers: tuple[str, ...] = ()
+    departments: Mapping[str, Department] = field(default_factory=dict)
+    resources: Mapping[tuple[str, int], Resource] = field(default_factory=dict)
+    open_channels: Mapping[str, OpenChannel] = field(default_factory=dict)
+    """Every open channel that ever was, by topic; the last revision of a resource is the one written."""
+    grants: Mapping[str, GrantInForce] = field(default_factory=dict)
+
+    def present_channel(self, resource: str, version: int) -> OpenChannel | None:
+        """The open channel that is written now, None where the resource has no unconditional item."""
+        revisions = [c for c in self.open_channels.values() if (c.resource, c.version) == (resource, version)]
+        return max(revisions, key=lambda channel: channel.revision, default=None)
+
+
+EMPTY: Final = Policy()
+
+
+def fold(policy: Policy, records: Iterable[PolicyRecord]) -> Policy:
+    """The policy after these records; raises BrokenPolicyLog where they do not follow it without hole or fork."""
+    folded = _Folding(policy)
+    for record in records:
+        folded.take(record)
+    return folded.policy()
+
+
+class _Folding:
+    """Copies the maps once for a batch of records, not once per record."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._version, self._head, self._writers = policy.version, policy.head, policy.writers
+        self._departments, self._resources = dict(policy.departments), dict(policy.resources)
+        self._channels, self._grants = dict(policy.open_channels), dict(policy.grants)
+
+    def take(self, record: PolicyRecord) -> None:
+        if record.number != self._version + 1 or record.previous != self._head:
+            raise BrokenPolicyLog(
+                f"record {record.number} of the policy log does not follow record {self._version}",
+                cause="the log was cut, forked or written by someone else",
+                cure="stop the router and compare the log with a backup; nothing is routed until then",
+            )
+        self._version, self._head = record.number, record.hash
+        match record.body:
+            case Writers(transactional_ids=ids):
+                self._writers = ids
+            case Department() as department:
+                self._departments[department.code] = department
+            case Resource() as resource:
+                self._resources[resource.code, resource.version] = resource
+            case OpenChannel() as channel:
+                self._channels[channel.topic] = channel
+            case Granted() as granted:
+                self._begin(granted)
+            case Revoked(grant=number):
+                revoking = replace(self._known(number), state=GrantState.REVOKING, revoked_at=record.number)
+                self._grants[number] = revoking
+            case Effective(grant=number, edge=edge):
+                ends = {int(partition): end for partition, end in edge.items()}
+                self._grants[number] = replace(self._known(number), state=GrantState.EFFECTIVE, edge=ends)
+
+    def _begin(self, granted: Granted) -> None:
+        if granted.digest != granted.grant.digest:
+            raise BrokenPolicyLog(f"{granted.grant.number} does not have the hash that its record names")
+        if granted.grant.number in self._grants:
+            raise BrokenPolicyLog(f"{granted.grant.number} is granted twice")
+        self._grants[granted.grant.number] = GrantInForce(granted)
+
+    def _known(self, number: str) -> GrantInForce:
+        if number not in self._grants:
+            raise BrokenPolicyLog(f"{number} ends but never began")
+        return self._grants[number]
+
+    def policy(self) -> Policy:
+        return Policy(
+            version=self._version,
+            head=self._head,
+            writers=self._writers,
+            departments=MappingProxyType(self._departments),
+            resources=MappingProxyType(self._resources),
+            open_channels=MappingProxyType(self._channels),
+            grants=MappingProxyType(self._grants),
+        )

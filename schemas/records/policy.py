@@ -1,0 +1,139 @@
+"""Records of `bus.policy`: the numbered, chained sequence of all that the router and sync must know (design 3.4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import rfc8785
+from pydantic import Field, TypeAdapter, ValidationError
+
+from bianhe.schemas.errors import Fatal
+from bianhe.schemas.grant import Frozen, Grant
+
+GENESIS: Final = "0" * 64
+"""What the first record names as its predecessor."""
+
+
+class BrokenPolicyLog(Fatal):
+    """The policy log has a hole, a fork or a record that cannot be read: nobody may act on it."""
+
+
+class Writers(Frozen):
+    """The transactional ids that may write deliveries; a revocation waits for each of them."""
+
+    kind: Literal["writers"] = "writers"
+    transactional_ids: tuple[str, ...]
+
+
+class Department(Frozen):
+    """A department and its account: enabled or not, its clients, its quota each way. Never a password."""
+
+    kind: Literal["department"] = "department"
+    code: str
+    title: str
+    clients: tuple[str, ...] = ("main",)
+    enabled: bool = True
+    bytes_per_second: int = 10_000_000
+
+
+class Resource(Frozen):
+    """A resource's contract, its provider and its source topic."""
+
+    kind: Literal["resource"] = "resource"
+    code: str
+    provider: str
+    version: int
+    partitions: int
+    erasure_days: int
+    schema_id: int
+    contract: str
+    """The Avro schema as text."""
+
+
+class OpenChannel(Frozen):
+    """The present open channel of a resource: a new revision where its view changes."""
+
+    kind: Literal["open-channel"] = "open-channel"
+    resource: str
+    version: int
+    revision: int
+    topic: str
+    schema_id: int
+    view_schema: str
+
+
+class Granted(Frozen):
+    """A grant begins: to read an open channel, or with a mailbox of its own."""
+
+    kind: Literal["granted"] = "granted"
+    grant: Grant
+    digest: str
+    topic: str
+    schema_id: int
+    view_schema: str
+
+
+class Revoked(Frozen):
+    """A grant ends: from here on nothing more is delivered under it."""
+
+    kind: Literal["revoked"] = "revoked"
+    grant: str
+    ground: str
+    decided_by: str
+
+
+class Effective(Frozen):
+    """The edge of a revoked grant is known; its access rules go (design 3.5). No edge on an open channel."""
+
+    kind: Literal["effective"] = "effective"
+    grant: str
+    edge: dict[str, int] = Field(default_factory=dict)
+    """Partition (as text) to last offset."""
+
+
+Body = Annotated[
+    Writers | Department | Resource | OpenChannel | Granted | Revoked | Effective, Field(discriminator="kind")
+]
+_BODY: Final[TypeAdapter[Body]] = TypeAdapter(Body)
+
+
+class PolicyRecord(Frozen):
+    """One numbered record: `number` counts from 1 without a hole, `previous` is the hash of the record before."""
+
+    number: int
+    previous: str
+    id: str
+    at: datetime
+    body: Body
+
+    def encode(self) -> bytes:
+        """Canonical JSON (RFC 8785): the bytes that stand on the log and are hashed."""
+        return rfc8785.dumps(self.model_dump(mode="json"))
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.encode()).hexdigest()
+
+    @classmethod
+    def decode(cls, value: bytes) -> PolicyRecord:
+        """Read a record; raises BrokenPolicyLog, also where the bytes are not canonical."""
+        try:
+            record = cls.model_validate_json(value)
+        except ValidationError as error:
+            raise BrokenPolicyLog(f"a record of the policy log cannot be read: {error.error_count()} faults") from error
+        if record.encode() != value:
+            raise BrokenPolicyLog(f"record {record.number} of the policy log is not canonical JSON")
+        return record
+
+
+def encode_body(body: Body) -> str:
+    """A body as the outbox keeps it."""
+    return json.dumps(_BODY.dump_python(body, mode="json"), ensure_ascii=False)
+
+
+def decode_body(text: str) -> Body:
+    document: Any = json.loads(text)
+    return _BODY.validate_python(document)
