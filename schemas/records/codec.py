@@ -1,0 +1,52 @@
+"""The wire form of the `bus.*` records other than the policy log: Avro under fixed schema ids below 100."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from io import BytesIO
+from typing import Any, Final
+
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+
+from bianhe.schemas.errors import Fatal
+
+SCHEMA_IDS: Final[Mapping[str, int]] = {
+    "journal-entry": 1,
+    "position": 2,
+    "view-position": 3,
+    "acknowledgement": 4,
+    "quarantined": 5,
+}
+
+
+class UnreadableRecord(Fatal):
+    """A record of a bus topic is not what the bus writes there."""
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """The parsed Avro schema of a record; its text ships as `<name>.avsc`."""
+    text = (resources.files("bianhe.schemas.records") / f"{name}.avsc").read_text(encoding="utf-8")
+    parsed = parse_schema(json.loads(text))
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def encode(name: str, fields: Mapping[str, Any]) -> bytes:
+    """Frame a record in the wire format (magic 0, 4-byte id, Avro)."""
+    out = BytesIO()
+    out.write(b"\0" + SCHEMA_IDS[name].to_bytes(4, "big"))
+    schemaless_writer(out, schema(name), fields)
+    return out.getvalue()
+
+
+def decode(name: str, value: bytes) -> dict[str, Any]:
+    """Read a framed record; raises UnreadableRecord where it is another one."""
+    if len(value) < 5 or value[0] != 0 or int.from_bytes(value[1:5], "big") != SCHEMA_IDS[name]:
+        raise UnreadableRecord(f"not a {name} record")
+    fields = schemaless_reader(BytesIO(value[5:]), schema(name), None)
+    assert isinstance(fields, dict)
+    return fields

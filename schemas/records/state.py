@@ -1,0 +1,80 @@
+"""Records of `bus.router-state`: how far each source partition and view is routed, and what each writer acknowledges."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Final
+from zlib import crc32
+
+from bianhe.schemas.records import codec
+
+STATE_PARTITIONS: Final = 16
+_POSITION_PARTITIONS: Final = 8
+_WORKER_PREFIX: Final = "worker/"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    position: int
+    policy_version: int
+
+    def encode(self) -> bytes:
+        return codec.encode("position", asdict(self))
+
+    @classmethod
+    def decode(cls, value: bytes) -> Position:
+        return cls(**codec.decode("position", value))
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPosition:
+    begin: int
+    seq: int
+    position: int
+    cut: bool
+
+    def encode(self) -> bytes:
+        return codec.encode("view-position", asdict(self))
+
+    @classmethod
+    def decode(cls, value: bytes) -> ViewPosition:
+        return cls(**codec.decode("view-position", value))
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    policy_version: int
+
+    def encode(self) -> bytes:
+        return codec.encode("acknowledgement", asdict(self))
+
+    @classmethod
+    def decode(cls, value: bytes) -> Acknowledgement:
+        return cls(**codec.decode("acknowledgement", value))
+
+
+def position_key(topic: str, partition: int) -> str:
+    return f"{topic}/{partition}"
+
+
+def view_key(topic: str, partition: int, view: str) -> str:
+    return f"{topic}/{partition}/{view}"
+
+
+def worker_key(transactional_id: str) -> str:
+    return f"{_WORKER_PREFIX}{transactional_id}"
+
+
+def position_partition(topic: str, partition: int) -> int:
+    """The partition of the state topic that holds a source partition's records."""
+    return crc32(position_key(topic, partition).encode()) % _POSITION_PARTITIONS
+
+
+def worker_partition(transactional_id: str) -> int:
+    """The partition of a writer's acknowledgement, apart from positions.
+
+    Another writer's open transaction in the same partition would hide it from `read_committed` readers.
+    """
+    number = transactional_id.rpartition(".")[2]
+    slot = int(number) if number.isdigit() else crc32(transactional_id.encode())
+    return _POSITION_PARTITIONS + slot % (STATE_PARTITIONS - _POSITION_PARTITIONS)
