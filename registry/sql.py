@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import MetaData
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from bianhe.schemas.errors import Fatal, Transient
 
 metadata: Final = MetaData(
     naming_convention={
@@ -16,3 +22,65 @@ metadata: Final = MetaData(
     }
 )
 """The same names on SQLite and PostgreSQL, so that one migration serves both."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant in UTC; SQLite forgets the zone, so it is given back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class DatabaseBusy(Transient):
+    """The database did not answer, or another process held it for too long."""
+
+
+class DatabaseUnusable(Fatal):
+    """The database cannot be written, or is not one of the registry's."""
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction; nothing of it stays after an error.
+
+    Raises DatabaseBusy or DatabaseUnusable in place of what the driver says (law B29).
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (OperationalError, DatabaseError) as error:
+        raise explained(error) from error
+
+
+def explained(error: DatabaseError) -> DatabaseBusy | DatabaseUnusable:
+    """What a driver's error means; the statement and its values are left out, they may be personal."""
+    said = str(error.orig)
+    if "readonly" in said or "read-only" in said:
+        return DatabaseUnusable(
+            "the registry's database is read-only, nothing was changed",
+            cause=said,
+            cure="give this user write access to the database file and its folder, or connect to the primary",
+        )
+    if "locked" in said or "lock timeout" in said or "deadlock" in said:
+        return DatabaseBusy(
+            "the registry's database is locked, nothing was changed",
+            cause="another process has held it for longer than the time to wait",
+            cure="try again; if it stays, end the process that holds it",
+        )
+    if "no such table" in said or "does not exist" in said:
+        return DatabaseUnusable(
+            "the registry's database lacks its tables", cause=said.splitlines()[0], cure="start the bus: bianhe up"
+        )
+    if isinstance(error, OperationalError):
+        return DatabaseBusy(
+            "the registry's database does not answer", cause=said.splitlines()[0], cure="start it, then try again"
+        )
+    return DatabaseUnusable("the registry's database refused a statement", cause=said.splitlines()[0])

@@ -1,0 +1,84 @@
+"""The outbox of the policy log: what a use case decided, on its way to `bus.policy` (design 3.4).
+
+A row carries an id and no number; the log alone numbers, and the relay brings the number back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import Column, Connection, Integer, String, Table, Text, func, insert, select, update
+
+from bianhe.registry.sql import Instant, metadata
+from bianhe.schemas.errors import Fatal
+from bianhe.schemas.records.policy import Body, decode_body, encode_body
+
+outbox: Final = Table(
+    "outbox",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("number", Integer, nullable=True, unique=True),
+)
+
+
+class NumberedTwice(Fatal):
+    """The policy log gives a record another number than the database knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A decided change of policy that the log has not numbered yet."""
+
+    id: str
+    at: datetime
+    body: Body
+
+
+def append(connection: Connection, bodies: Iterable[Body], at: datetime) -> list[str]:
+    """Put bodies into the outbox within the caller's transaction; returns their ids, in order."""
+    ids = []
+    for body in bodies:
+        ids.append(str(uuid4()))
+        connection.execute(insert(outbox).values(id=ids[-1], at=at, body=encode_body(body)))
+    return ids
+
+
+def pending(connection: Connection) -> list[OutboxRow]:
+    """The rows that have no number yet, in the order in which they were decided."""
+    rows = connection.execute(select(outbox).where(outbox.c.number.is_(None)).order_by(outbox.c.position))
+    return [OutboxRow(row.id, row.at, decode_body(row.body)) for row in rows]
+
+
+def numbered(connection: Connection, id: str, number: int) -> bool:
+    """Write down the number that the log gave a row; false if the row is unknown here.
+
+    Writing the same number again changes nothing; raises NumberedTwice for another one.
+    """
+    known = connection.execute(select(outbox.c.number).where(outbox.c.id == id)).first()
+    if known is None:
+        return False
+    if known.number not in (None, number):
+        raise NumberedTwice(
+            f"the policy log says {number} where the database says {known.number}",
+            cause="the database is not the one that this log was written from",
+            cure="stop the registry and compare both with a backup",
+        )
+    connection.execute(update(outbox).where(outbox.c.id == id).values(number=number))
+    return True
+
+
+def highest_number(connection: Connection) -> int:
+    """The last number read back from the log, 0 before the first."""
+    return connection.execute(select(func.max(outbox.c.number))).scalar() or 0
+
+
+def number_of(connection: Connection, id: str) -> int | None:
+    """The number of a row, None while it waits for the relay."""
+    return connection.execute(select(outbox.c.number).where(outbox.c.id == id)).scalar()
