@@ -1,0 +1,1 @@
+"""How every room reaches Kafka: connections, clients, and the requests that librdkafka lacks."""

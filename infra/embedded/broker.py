@@ -1,0 +1,252 @@
+"""One real Kafka broker in one data directory, for trials and tests; never for production."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from bianhe.infra.embedded import jars
+from bianhe.infra.embedded.data_directory import DataLock, choose_ports, secret, write_private
+from bianhe.infra.embedded.java import Java, find_java
+from bianhe.infra.embedded.server_properties import NODE_ACCOUNT, Ports, server_properties
+from bianhe.infra.kafka.admin import Admin
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused
+from bianhe.infra.kafka.session import check_login
+from bianhe.schemas.errors import Fatal
+from bianhe.schemas.names import ADMIN_ACCOUNT
+
+START_SECONDS: Final = 120.0
+STOP_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.05
+
+
+class BrokerDied(Fatal):
+    """The broker ended by itself, or does not come up."""
+
+
+class EmbeddedBroker:
+    """A broker with SCRAM, access rules and default deny on 127.0.0.1; its data is kept between starts.
+
+    Use it in a `with` block, or call start and stop. `port` is the clients' port; without it one is chosen at the first
+    start and kept while it is free. It dies with its parent (Linux), so start it from a thread that stays.
+    start raises AlreadyRunning, PortTaken, BrokerDied, NoJava, JarRefused, JarsUnavailable, NoKafkaHome.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int | None = None,
+        *,
+        heap: str = "512m",
+        progress: jars.Progress = lambda done, total: None,
+        jar_cache: Path | None = None,
+    ) -> None:
+        self._data = data_dir.absolute()
+        self._asked = port
+        self._heap = heap
+        self._progress = progress
+        self._jar_cache = jar_cache
+        self._lock: DataLock | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ports: Ports | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` for clients."""
+        assert self._ports, "the broker was not started"
+        return self._ports.bootstrap
+
+    @property
+    def pid(self) -> int:
+        """The process id of the broker's Java."""
+        assert self._process, "the broker was not started"
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self._data / "logs" / "broker.log"
+
+    def admin_password(self) -> SecretStr:
+        return secret(self._data, ADMIN_ACCOUNT)
+
+    def connection(self) -> Connection:
+        """The administrator's way in: the super user of the clients' listener."""
+        return Connection(self.bootstrap, ADMIN_ACCOUNT, self.admin_password())
+
+    def start(self) -> None:
+        """Start and return when the broker answers its administrator. Nothing runs on if this raises."""
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = DataLock(self._data)
+        try:
+            java = find_java()
+            classpath = jars.kafka_jars(self._jar_cache or jars.default_cache(), self._progress)
+            self._ports = choose_ports(self._data, self._asked, random.Random())
+            command = self._command(java, classpath)
+            self._format(command)
+            self._launch(command)
+        except BaseException:
+            self.kill()
+            self._unlock()
+            raise
+
+    def stop(self) -> None:
+        """End the broker in good order, by force after 30 s."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._unlock()
+
+    def kill(self) -> None:
+        """End the broker at once, as a power failure of the process would. The data directory stays ours."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def restart(self) -> None:
+        """Start again on the same ports and data, after a kill or in place of what runs."""
+        self.stop()
+        self._asked = self._ports.client if self._ports else self._asked
+        self.start()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _command(self, java: Java, classpath: list[Path]) -> list[str]:
+        """Java with everything up to the class to run; the files that it needs are written."""
+        assert self._ports
+        (self._data / "logs").mkdir(exist_ok=True)
+        node_password = secret(self._data, NODE_ACCOUNT)
+        write_private(self._settings, server_properties(self._data / "kafka", self._ports, node_password))
+        write_private(
+            self._settings_to_format, server_properties(self._data / "formatting", self._ports, node_password)
+        )
+        logging = self._data / "log4j2.properties"
+        write_private(logging, resources.files(__package__).joinpath("log4j2.properties").read_text("utf-8"))
+        return [
+            str(java.program),
+            f"-Xmx{self._heap}",
+            "-XX:+ExitOnOutOfMemoryError",
+            f"-Dlog4j2.configurationFile={logging}",
+            f"-Dbianhe.broker.log={self.log}",
+            "-cp",
+            os.pathsep.join(str(jar) for jar in classpath),
+        ]
+
+    @property
+    def _settings(self) -> Path:
+        return self._data / "server.properties"
+
+    @property
+    def _settings_to_format(self) -> Path:
+        return self._data / "formatting.properties"
+
+    def _format(self, command: list[str]) -> None:
+        """Format the storage once, aside and then renamed, so that a kill in between leaves nothing half done."""
+        target, aside = self._data / "kafka", self._data / "formatting"
+        if target.exists():
+            return
+        shutil.rmtree(aside, ignore_errors=True)
+        options = ["format", "--standalone", "-t", _cluster_id(), "-c", str(self._settings_to_format)]
+        self._run([*command, "kafka.tools.StorageTool", *options])
+        assert self._process
+        if self._process.wait(START_SECONDS) != 0:
+            raise self._died("the storage could not be formatted")
+        aside.replace(target)
+
+    def _launch(self, command: list[str]) -> None:
+        assert self._ports
+        self._run([*command, "kafka.Kafka", str(self._settings)])
+        node = Connection(
+            self._ports.internal_bootstrap, NODE_ACCOUNT, secret(self._data, NODE_ACCOUNT), mechanism="PLAIN"
+        )
+        deadline = time.monotonic() + START_SECONDS
+        self._await(lambda: check_login(node), deadline)
+        # Not by the formatting tool, whose command line everybody on the machine can read.
+        with Admin(node) as admin:
+            admin.set_password(ADMIN_ACCOUNT, self.admin_password())
+        self._await(lambda: check_login(self.connection()), deadline)
+
+    def _run(self, command: list[str]) -> None:
+        """Run Java so that it dies with this process, hears no Ctrl-C of its own, and holds the lock."""
+        assert self._lock
+        tether = [sys.executable, "-P", "-m", "bianhe.infra.embedded.tether", str(os.getpid()), "--"]
+        with (self._data / "logs" / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(
+                [*tether, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                pass_fds=[self._lock.descriptor],
+            )
+
+    def _await(self, probe: Callable[[], object], deadline: float) -> None:
+        while True:
+            try:
+                probe()
+            except (BrokerUnreachable, LoginRefused) as error:
+                assert self._process
+                if self._process.poll() is not None:
+                    raise self._died("the broker ended while starting") from error
+                if time.monotonic() > deadline:
+                    raise self._died(f"the broker did not answer within {START_SECONDS:.0f} s") from error
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    def _died(self, what: str) -> BrokerDied:
+        return BrokerDied(
+            what,
+            cause=_last_complaint([self.log, self._data / "logs" / "console.log"]),
+            cure=f"read {self.log}; the data directory {self._data} can be removed if nothing in it is wanted",
+        )
+
+
+def _cluster_id() -> str:
+    """A random cluster id as Kafka writes them; one that began with '-' would be read as an option."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
+
+
+def _last_complaint(files: list[Path]) -> str:
+    """The last line of the logs that names an error."""
+    for file in files:
+        if file.exists():
+            lines = file.read_text("utf-8", "replace").splitlines()[-500:]
+            for line in reversed(lines):
+                if any(word in line for word in (" ERROR ", " FATAL ", "Exception", "Error")):
+                    return line[:300]
+    return "the logs name no error"
+
+

@@ -1,0 +1,211 @@
+"""What an administrator does to a cluster: topics, access rules, accounts, and cutting a topic short."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewTopic,
+    OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
+from pydantic import SecretStr
+
+from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.access_rules import AccessRule
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import BrokerBusy, BrokerUnreachable, explained
+from bianhe.infra.kafka.session import check_login
+from bianhe.schemas.errors import Transient
+
+SCRAM_ITERATIONS: Final = 8192
+RETRY_SECONDS: Final = 0.1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic: its partition count and the settings that differ from the broker's. Replication is the broker's."""
+
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+class Admin:
+    """The administrator's requests, each waited for. Raises the errors of `bianhe.infra.kafka.errors`.
+
+    Opening it logs in first, so a wrong password or a broker that is down is said at once.
+    """
+
+    def __init__(self, connection: Connection, timeout: float = 30.0) -> None:
+        check_login(connection)
+        self._connection = connection
+        self._timeout = timeout
+        self._client = clients.admin(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.poll(0)
+
+    def topics(self) -> dict[str, Topic]:
+        """The topics that this account may see, without Kafka's own (`__…`)."""
+        with explained(self._connection, "listing topics"):
+            found = self._client.list_topics(timeout=self._timeout).topics
+            partitions = {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
+            if not partitions:
+                return {}
+            resources = [ConfigResource(ResourceType.TOPIC, name) for name in sorted(partitions)]
+            described = self._client.describe_configs(resources, request_timeout=self._timeout)
+            return {
+                resource.name: Topic(partitions[resource.name], _own_settings(future.result()))
+                for resource, future in described.items()
+            }
+
+    def create_topics(self, topics: Mapping[str, Topic]) -> None:
+        """Create topics; one that exists is left as it is, whatever its settings."""
+        fresh = [
+            NewTopic(name, num_partitions=topic.partitions, replication_factor=-1, config=dict(topic.config))
+            for name, topic in topics.items()
+        ]
+        if fresh:
+            self._until_ready(lambda: self._create(fresh))
+
+    def alter_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
+        """Set settings of topics; None returns a setting to the broker's default, what is not named stays."""
+        resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=_entries(settings))
+                     for name, settings in changes.items()]
+        if resources:
+            self._wait(self._client.incremental_alter_configs(resources), "altering topic settings")
+
+    def create_rules(self, rules: Iterable[AccessRule]) -> None:
+        """Add access rules; those that exist stay."""
+        if bindings := [_binding(rule) for rule in rules]:
+            self._wait(self._client.create_acls(bindings, request_timeout=self._timeout), "adding access rules")
+
+    def delete_rules(self, rules: Iterable[AccessRule]) -> None:
+        """Remove exactly these access rules. Ask each broker whether it knows: `raw.access_rules`."""
+        if filters := [_filter(rule) for rule in rules]:
+            self._wait(self._client.delete_acls(filters, request_timeout=self._timeout), "removing access rules")
+
+    def set_password(self, account: str, password: SecretStr) -> None:
+        """Make an account with this password, or give it a new one; sessions that are open live on."""
+        credential = UserScramCredentialUpsertion(
+            account,
+            ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, SCRAM_ITERATIONS),
+            password.get_secret_value().encode(),
+        )
+        self._wait(self._client.alter_user_scram_credentials([credential]), f"setting the password of {account}")
+
+    def delete_account(self, account: str) -> None:
+        """Remove an account's credential; it cannot log in again."""
+        deletion = UserScramCredentialDeletion(account, ScramMechanism.SCRAM_SHA_512)
+        self._wait(self._client.alter_user_scram_credentials([deletion]), f"removing account {account}")
+
+    def end_offsets(self, topic: str, isolation: clients.Isolation) -> dict[int, int]:
+        """Where each partition ends: the log end (read_uncommitted) or the last stable offset (read_committed)."""
+        level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
+        with explained(self._connection, f"reading the ends of {topic}"):
+            partitions = self._client.list_topics(topic, timeout=self._timeout).topics[topic].partitions
+            asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions}
+            answers = self._client.list_offsets(asked, isolation_level=level, request_timeout=self._timeout)
+            return {place.partition: future.result().offset for place, future in answers.items()}
+
+    def delete_records(self, before: Mapping[tuple[str, int], int]) -> None:
+        """Remove every record before an offset, per topic and partition; refused where cleanup is `compact` alone."""
+        cuts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in before.items()]
+        if cuts:
+            self._wait(self._client.delete_records(cuts, request_timeout=self._timeout), "removing records")
+
+    def _create(self, fresh: list[NewTopic]) -> None:
+        for name, future in self._client.create_topics(fresh, request_timeout=self._timeout).items():
+            try:
+                with explained(self._connection, f"creating topic {name}"):
+                    future.result()
+            except Transient:
+                raise
+            except Exception as error:
+                if getattr(error, "code", "") != "TOPIC_ALREADY_EXISTS":
+                    raise
+
+    def _until_ready(self, request: Callable[[], None]) -> None:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return request()
+            except (BrokerBusy, BrokerUnreachable):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_SECONDS)
+
+    def _wait(self, futures: Mapping[T, Future[object]], doing: str) -> None:
+        with explained(self._connection, doing):
+            for future in futures.values():
+                future.result()
+
+
+def _own_settings(described: Mapping[str, ConfigEntry]) -> dict[str, str]:
+    return {
+        name: str(entry.value)
+        for name, entry in described.items()
+        if entry.source in (ConfigSource.DYNAMIC_TOPIC_CONFIG, ConfigSource.DYNAMIC_TOPIC_CONFIG.value)
+    }
+
+
+def _entries(settings: Mapping[str, str | None]) -> list[ConfigEntry]:
+    return [
+        ConfigEntry(
+            name,
+            value or "",
+            incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET,
+        )
+        for name, value in settings.items()
+    ]
+
+
+def _binding(rule: AccessRule) -> AclBinding:
+    return AclBinding(*_parts(rule))
+
+
+def _filter(rule: AccessRule) -> AclBindingFilter:
+    return AclBindingFilter(*_parts(rule))
+
+
+def _parts(
+    rule: AccessRule,
+) -> tuple[ResourceType, str, ResourcePatternType, str, str, AclOperation, AclPermissionType]:
+    kind = "BROKER" if rule.resource_type == "CLUSTER" else rule.resource_type
+    return (
+        ResourceType[kind],
+        rule.name,
+        ResourcePatternType[rule.pattern],
+        rule.principal,
+        rule.host,
+        AclOperation[rule.operation],
+        AclPermissionType[rule.permission],
+    )
+
+

@@ -1,0 +1,147 @@
+"""Kafka clients with settings that were measured; no other module names an option of librdkafka.
+
+Every client gets a logger: librdkafka would print to stderr without one, and its lines are the only sign of a request
+that was given up and may still arrive (the router's cure for torn transactions reads them).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka.admin import AdminClient
+
+from bianhe.infra.kafka.connection import Connection
+
+LOGGER = logging.getLogger("bianhe.kafka")
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+Start = Literal["earliest", "latest", "error"]
+"""Where to begin where no position is known; `error` raises instead of guessing."""
+
+Options = dict[str, str | int | float | bool | Callable[[KafkaError], None]]
+
+RECORD_BYTES_MAX = 4_000_000
+"""Above every topic's own limit: the topic decides what is too large."""
+
+
+def producer(
+    connection: Connection,
+    *,
+    linger_ms: int = 5,
+    compression: str = "none",
+    logger: logging.Logger = LOGGER,
+    on_error: Callable[[KafkaError], None] | None = None,
+) -> Producer:
+    """A producer that neither doubles nor reorders; each record's delivery callback is called."""
+    return Producer(_producing(connection, linger_ms, compression, on_error), logger=logger)
+
+
+def transactional_producer(
+    connection: Connection,
+    transactional_id: str,
+    timeout: float = 15.0,
+    *,
+    linger_ms: int = 5,
+    compression: str = "none",
+    logger: logging.Logger = LOGGER,
+) -> Producer:
+    """A producer for one transactional id; a transaction open longer than `timeout` seconds is aborted by the broker.
+
+    Delivery callbacks are called for failures only. The caller reads `logger` for lines that begin REQTMOUT or FAIL.
+    """
+    options: Options = {
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": int(timeout * 1000),
+        "delivery.report.only.error": True,
+    }
+    return Producer(_producing(connection, linger_ms, compression, None) | options, logger=logger)
+
+
+def consumer(
+    connection: Connection,
+    group: str,
+    *,
+    instance: str | None = None,
+    start: Start = "earliest",
+    isolation: Isolation = "read_committed",
+    logger: logging.Logger = LOGGER,
+    on_error: Callable[[KafkaError], None] | None = None,
+) -> Consumer:
+    """A consumer that commits nothing by itself. With `instance` it is a static member, missed after 8 s."""
+    options: Options = _consuming(connection, group, isolation, on_error) | {
+        "auto.offset.reset": start,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "fetch.wait.max.ms": 100,
+    }
+    if instance is not None:
+        options |= {"group.instance.id": instance, "session.timeout.ms": 8000, "heartbeat.interval.ms": 2000}
+    return Consumer(options, logger=logger)
+
+
+def end_consumer(connection: Connection, group: str, isolation: Isolation, logger: logging.Logger = LOGGER) -> Consumer:
+    """A consumer that shows where a partition ends (an EOF event, 10 ms later) and raises where a position is lost."""
+    options: Options = {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    return Consumer(_consuming(connection, group, isolation, None) | options, logger=logger)
+
+
+def admin(connection: Connection, logger: logging.Logger = LOGGER) -> AdminClient:
+    return AdminClient(_common(connection, None), logger=logger)  # type: ignore[arg-type]
+
+
+def _common(connection: Connection, on_error: Callable[[KafkaError], None] | None) -> Options:
+    options: Options = {
+        "bootstrap.servers": connection.bootstrap,
+        "security.protocol": "SASL_SSL" if connection.ca_file else "SASL_PLAINTEXT",
+        "sasl.mechanism": connection.mechanism,
+        "sasl.username": connection.account,
+        "sasl.password": connection.password.get_secret_value(),
+        "client.id": "bianhe",
+        "reconnect.backoff.max.ms": 1000,
+        "log.connection.close": True,
+        "enable.metrics.push": False,
+        "error_cb": on_error or _ignore,
+    }
+    if connection.ca_file:
+        options["ssl.ca.location"] = str(connection.ca_file)
+    return options
+
+
+def _producing(
+    connection: Connection, linger_ms: int, compression: str, on_error: Callable[[KafkaError], None] | None
+) -> Options:
+    return _common(connection, on_error) | {
+        "enable.idempotence": True,
+        "acks": "all",
+        # librdkafka's own default differs from Java's: the same key would lie in two partitions.
+        "partitioner": "murmur2_random",
+        "linger.ms": linger_ms,
+        "batch.size": 1_000_000,
+        "batch.num.messages": 10_000,
+        "queue.buffering.max.messages": 1_000_000,
+        "queue.buffering.max.kbytes": 262_144,
+        "message.max.bytes": RECORD_BYTES_MAX,
+        "compression.type": compression,
+    }
+
+
+def _consuming(
+    connection: Connection, group: str, isolation: Isolation, on_error: Callable[[KafkaError], None] | None
+) -> Options:
+    return _common(connection, on_error) | {
+        "group.id": group,
+        "isolation.level": isolation,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # A full local queue stops fetching for a whole second by default.
+        "fetch.queue.backoff.ms": 10,
+        "queued.min.messages": 100_000,
+        "queued.max.messages.kbytes": 65_536,
+        "max.partition.fetch.bytes": 4_194_304,
+    }
+
+
+def _ignore(error: KafkaError) -> None:
+    """Errors of single connections: librdkafka has logged them and tries again."""

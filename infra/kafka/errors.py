@@ -1,0 +1,98 @@
+"""What Kafka's errors mean for the caller, with cause and cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException
+
+from bianhe.infra.kafka.connection import Connection
+from bianhe.schemas.errors import BusError, Fatal, Rejected, Transient
+
+
+class BrokerUnreachable(Transient):
+    """No broker answers."""
+
+
+class BrokerBusy(Transient):
+    """A broker answered that it cannot do this now. `code` is Kafka's name of the error."""
+
+    def __init__(self, message: str, code: str, *, cause: str = "", cure: str = "") -> None:
+        super().__init__(message, cause=cause, cure=cure)
+        self.code = code
+
+
+class LoginRefused(Rejected):
+    """The broker does not accept this account with this password."""
+
+
+class RefusedByBroker(Rejected):
+    """The broker refused. `code` is Kafka's name of the error, such as TOPIC_AUTHORIZATION_FAILED."""
+
+    def __init__(self, message: str, code: str, *, cause: str = "", cure: str = "") -> None:
+        super().__init__(message, cause=cause, cure=cure)
+        self.code = code
+
+
+class ClientBroken(Fatal):
+    """The Kafka client cannot go on; its process ends and is started anew."""
+
+
+UNREACHABLE = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE", "_SSL"})
+_LOGIN = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"})
+_BUSY = frozenset({"NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "NOT_CONTROLLER", "COORDINATOR_NOT_AVAILABLE"})
+_BROKEN = frozenset({"_FATAL", "_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "FENCED_INSTANCE_ID"})
+
+
+def unreachable(bootstrap: str) -> BrokerUnreachable:
+    """The error for brokers that do not answer."""
+    return BrokerUnreachable(
+        f"no broker answers at {bootstrap}",
+        cause="the broker is not running, the address is wrong, or the network between is closed",
+        cure="start it (bianhe up) or correct the address in the profile",
+    )
+
+
+def login_refused(bootstrap: str, account: str, mechanism: str = "SCRAM-SHA-512") -> LoginRefused:
+    """The error for a wrong password, an unknown and a removed account: the broker does not say which."""
+    return LoginRefused(
+        f"the broker at {bootstrap} refused account {account}: {mechanism.partition('-')[0]} authentication failed",
+        cause="the password is wrong or no longer valid",
+        cure=f"check the password; an administrator can issue a new one: bianhe account rotate {account}",
+    )
+
+
+def refused(code: str, message: str, account: str) -> RefusedByBroker:
+    """The error for a request that the broker read and does not carry out."""
+    if code.endswith("AUTHORIZATION_FAILED"):
+        return RefusedByBroker(
+            f"{message}: {code}",
+            code,
+            cause=f"no access rule allows this to account {account}",
+            cure="access follows from grants: apply for one (bianhe application submit)",
+        )
+    return RefusedByBroker(f"{message}: {code}", code)
+
+
+def explain(error: KafkaError, connection: Connection, doing: str) -> BusError:
+    """Return the bus's error for one of the client library; `doing` says in plain words what was tried."""
+    code = error.name()
+    if code in _LOGIN:
+        return login_refused(connection.bootstrap, connection.account, connection.mechanism)
+    if code in _BROKEN or error.fatal():
+        return ClientBroken(f"{doing}: {code}", cause=error.str(), cure="start the process again")
+    if code in UNREACHABLE:
+        return unreachable(connection.bootstrap)
+    if code in _BUSY or error.retriable():
+        return BrokerBusy(f"{doing}: {code}", code, cause=error.str(), cure="try again")
+    return refused(code, doing, connection.account)
+
+
+@contextmanager
+def explained(connection: Connection, doing: str) -> Iterator[None]:
+    """Turn the client library's exceptions inside the block into errors of the bus."""
+    try:
+        yield
+    except KafkaException as error:
+        raise explain(error.args[0], connection, doing) from error
