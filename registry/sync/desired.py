@@ -1,0 +1,137 @@
+"""What the cluster should be, from the fold of the policy log alone (design 3.1, 3.4). Decides, touches nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from bianhe.registry.sync.cluster import AccessRule, Desired, Pattern, Quota, ResourceKind, Topic
+from bianhe.schemas import names
+from bianhe.schemas.policy import GrantInForce, Policy
+
+DEFAULT_QUOTA: Final = Quota.both(1_000_000)
+COMPONENT_QUOTA: Final = Quota.both(1_000_000_000_000)
+"""No limit in practice: without a quota of its own an account falls under the default."""
+
+SOURCE_BYTES_MAX: Final = 1_048_588
+"""A record of 1 MB with its framing."""
+BUS_BYTES_MAX: Final = 2_097_164
+"""Twice that: no accepted record can grow past its delivery topic."""
+
+_DAY_MS: Final = 86_400_000
+_COMPACTION_LAG_DAYS: Final = 7
+_REMOVAL_DAYS: Final = 90
+_BUS: Final = "bus"
+
+
+def desired(policy: Policy) -> Desired:
+    """The cluster that this policy calls for; of the empty policy, what a cluster needs before its first record."""
+    enabled = [department for department in policy.departments.values() if department.enabled]
+    rules = {**_component_rules(), **_department_rules(policy)}
+    return Desired(
+        topics={topic.name: topic for topic in _topics(policy)},
+        rules=rules,
+        accounts={
+            **dict.fromkeys(names.BUS_ACCOUNTS, _BUS),
+            **{department.code: f"department {department.code}" for department in enabled},
+        },
+        quotas={
+            None: DEFAULT_QUOTA,
+            **dict.fromkeys(names.BUS_ACCOUNTS, COMPONENT_QUOTA),
+            **{department.code: Quota.both(department.bytes_per_second) for department in enabled},
+        },
+        ended={
+            rule: number
+            for number, grant in policy.grants.items()
+            if not grant.readable and (rule := _reading(grant)) not in rules
+        },
+        departments=frozenset(policy.departments),
+    )
+
+
+def _topics(policy: Policy) -> Iterator[Topic]:
+    yield Topic(names.POLICY, 1, _kept({"cleanup.policy": "delete", "retention.ms": "-1"}), _BUS)
+    yield Topic(names.JOURNAL, 4, _kept({"cleanup.policy": "delete", "retention.ms": str(3 * 365 * _DAY_MS)}), _BUS)
+    yield Topic(names.QUARANTINE, 1, _kept({"cleanup.policy": "delete", "retention.ms": str(90 * _DAY_MS)}), _BUS)
+    # Read whole by every router that recovers: small segments, so that compaction keeps it short.
+    state = {"cleanup.policy": "compact", "segment.bytes": "16777216", "segment.ms": "3600000"}
+    yield Topic(names.ROUTER_STATE, 16, _kept(state), _BUS)
+    for resource in policy.resources.values():
+        configs = {"cleanup.policy": "compact", **_entity_configs(resource.erasure_days, SOURCE_BYTES_MAX)}
+        source = names.source_topic(resource.code, resource.version)
+        yield Topic(source, resource.partitions, configs, f"resource {resource.code}")
+    for channel in policy.open_channels.values():
+        yield _delivery_topic(
+            policy, channel.topic, (channel.resource, channel.version), f"resource {channel.resource}"
+        )
+    for number, grant in policy.grants.items():
+        if grant.topic not in policy.open_channels:
+            yield _delivery_topic(policy, grant.topic, (grant.grant.resource, grant.grant.version), number)
+
+
+def _kept(configs: Mapping[str, str]) -> dict[str, str]:
+    return {**configs, "max.message.bytes": str(BUS_BYTES_MAX)}
+
+
+def _delivery_topic(policy: Policy, topic: str, resource: tuple[str, int], reason: str) -> Topic:
+    source = policy.resources[resource]
+    # Kafka refuses DeleteRecords on a topic that is only compacted; revocation and erasure need it.
+    configs = {"cleanup.policy": "compact,delete", "retention.ms": "-1"}
+    return Topic(topic, source.partitions, {**configs, **_entity_configs(source.erasure_days, BUS_BYTES_MAX)}, reason)
+
+
+def _entity_configs(erasure_days: int, bytes_max: int) -> dict[str, str]:
+    """Everyone who keeps up sees each event; what is erased is gone by the deadline; no provider sets the clock."""
+    return {
+        "min.compaction.lag.ms": str(min(_COMPACTION_LAG_DAYS, erasure_days) * _DAY_MS),
+        "max.compaction.lag.ms": str(erasure_days * _DAY_MS),
+        "delete.retention.ms": str(_REMOVAL_DAYS * _DAY_MS),
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(bytes_max),
+    }
+
+
+def _component_rules() -> dict[AccessRule, str]:
+    """The least that the components need; bus-admin is a super user and needs none."""
+    router, relay = names.ROUTER_ACCOUNT, names.RELAY_ACCOUNT
+    topic, prefixed = ResourceKind.TOPIC, Pattern.PREFIXED
+    rules = [
+        AccessRule(router, "READ", topic, names.SOURCE_PREFIX, prefixed),
+        AccessRule(router, "READ", topic, names.POLICY),
+        AccessRule(router, "READ", topic, names.ROUTER_STATE),
+        AccessRule(router, "READ", ResourceKind.GROUP, names.ROUTER_GROUP),
+        *(AccessRule(router, "WRITE", topic, name) for name in (names.JOURNAL, names.ROUTER_STATE, names.QUARANTINE)),
+        *(AccessRule(router, "WRITE", topic, name, prefixed) for name in (names.OPEN_PREFIX, names.GRANT_PREFIX)),
+        AccessRule(router, "WRITE", ResourceKind.TRANSACTIONAL_ID, f"{names.ROUTER_GROUP}.", prefixed),
+        AccessRule(relay, "READ", topic, names.POLICY),
+        AccessRule(relay, "WRITE", topic, names.POLICY),
+        AccessRule(relay, "READ", ResourceKind.GROUP, names.RELAY_ACCOUNT),
+        AccessRule(relay, "WRITE", ResourceKind.TRANSACTIONAL_ID, names.RELAY_TRANSACTIONAL_ID),
+    ]
+    return dict.fromkeys(rules, _BUS)
+
+
+def _department_rules(policy: Policy) -> dict[AccessRule, str]:
+    """Literal rules of the enabled departments: write their sources, read what their grants carry, as their clients."""
+    reasons: dict[AccessRule, list[str]] = defaultdict(list)
+    for resource in policy.resources.values():
+        source = names.source_topic(resource.code, resource.version)
+        reasons[AccessRule(resource.provider, "WRITE", ResourceKind.TOPIC, source)].append(f"resource {resource.code}")
+    for number, grant in policy.grants.items():
+        if grant.readable:
+            reasons[_reading(grant)].append(number)
+    for department in policy.departments.values():
+        for client in department.clients:
+            group = names.group(department.code, client)
+            rule = AccessRule(department.code, "READ", ResourceKind.GROUP, group)
+            reasons[rule].append(f"department {department.code}")
+    return {
+        rule: ", ".join(carriers)
+        for rule, carriers in reasons.items()
+        if rule.account in policy.departments and policy.departments[rule.account].enabled
+    }
+
+
+def _reading(grant: GrantInForce) -> AccessRule:
+    return AccessRule(grant.grant.department, "READ", ResourceKind.TOPIC, grant.topic)

@@ -1,0 +1,230 @@
+"""The difference between what the cluster should be and what it is, as ordered steps. Decides, touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from bianhe.registry.sync.cluster import AccessRule, Actual, Desired, Effect, Pattern, Quota, ResourceKind, Topic
+from bianhe.schemas import names
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTopic:
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True)
+class SetConfigs:
+    """Make these the topic's own settings, all others the broker's."""
+
+    topic: Topic
+    differing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddRule:
+    rule: AccessRule
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRule:
+    rule: AccessRule
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssueAccount:
+    """Give a component account a random password; a department's is issued by a person."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAccount:
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota:
+    """Set an account's quota, or with None as account the default of all others."""
+
+    account: str | None
+    quota: Quota
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveQuota:
+    account: str
+
+
+Step = CreateTopic | SetConfigs | AddRule | RemoveRule | IssueAccount | RemoveAccount | SetQuota | RemoveQuota
+
+
+class Sign(StrEnum):
+    OPEN = "+"
+    CLOSE = "-"
+    CHANGE = "~"
+    PERSON = "!"
+    FOREIGN = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a plan as a person reads it."""
+
+    sign: Sign
+    kind: str
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in the order to take them; what only a person can cure; what is not ours and left alone."""
+
+    steps: tuple[Step, ...]
+    for_a_person: tuple[Line, ...]
+    foreign: tuple[Line, ...]
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.steps or self.for_a_person)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return (*map(line, self.steps), *self.for_a_person)
+
+    @property
+    def summary(self) -> str:
+        """How much there is to do, such as `2 to open · 1 to close`."""
+        signs = [each.sign for each in self.lines]
+        words = {Sign.OPEN: "to open", Sign.CLOSE: "to close", Sign.CHANGE: "to change", Sign.PERSON: "for a person"}
+        counts = [f"{signs.count(sign)} {word}" for sign, word in words.items() if sign in signs]
+        return " · ".join(counts) or "in sync"
+
+
+def plan(desired: Desired, actual: Actual) -> Plan:
+    """What makes the cluster what it should be: closing first, then topics, then who may use them.
+
+    Taking the steps and planning again gives no steps. No step deletes a topic or changes a partition count.
+    """
+    surplus = sorted(actual.rules - desired.rules.keys())
+    managed = [rule for rule in surplus if is_managed(rule, desired.departments)]
+    removals = [RemoveRule(rule, _why_removed(rule, desired)) for rule in managed]
+    steps = (
+        *(removal for removal in removals if removal.rule.effect is Effect.ALLOW),
+        *(RemoveAccount(name) for name in sorted(actual.accounts - desired.accounts.keys()) if _ours(name, desired)),
+        *_topic_steps(desired.topics, actual.topics),
+        *_quota_steps(desired, actual),
+        *(IssueAccount(name) for name in names.BUS_ACCOUNTS if name not in actual.accounts),
+        *(AddRule(rule, reason) for rule, reason in sorted(desired.rules.items()) if rule not in actual.rules),
+        # To lift a prohibition opens, so it comes last.
+        *(removal for removal in removals if removal.rule.effect is Effect.DENY),
+    )
+    return Plan(steps, tuple(_for_a_person(desired, actual)), tuple(_foreign(desired, actual, surplus)))
+
+
+def line(step: Step) -> Line:
+    """A step as a person reads it."""
+    match step:
+        case CreateTopic(topic):
+            text = f"{topic.name}  {topic.partitions} partitions, {topic.configs['cleanup.policy']}"
+            return Line(Sign.OPEN, "topic", text, topic.reason)
+        case SetConfigs(topic, differing):
+            wanted = [f"{key}={topic.configs.get(key, 'the default')}" for key in differing]
+            return Line(Sign.CHANGE, "topic", f"{topic.name}  {', '.join(wanted)}", topic.reason)
+        case AddRule(rule, reason):
+            return Line(Sign.OPEN, rule.effect.lower(), str(rule), reason)
+        case RemoveRule(rule, reason):
+            return Line(Sign.CLOSE, rule.effect.lower(), str(rule), reason)
+        case IssueAccount(account):
+            return Line(Sign.OPEN, "account", account, "bus")
+        case RemoveAccount(account):
+            return Line(Sign.CLOSE, "account", account, "not enabled in the catalog")
+        case SetQuota(account, quota):
+            return Line(Sign.CHANGE, "quota", f"{account or 'every other account'}  {quota}", "")
+        case RemoveQuota(account):
+            return Line(Sign.CHANGE, "quota", f"{account}  none of its own", "not enabled in the catalog")
+
+
+_SCOPES: Final = {
+    ResourceKind.TOPIC: names.MANAGED_PREFIXES,
+    ResourceKind.GROUP: ("bus.", "bus-"),
+    ResourceKind.TRANSACTIONAL_ID: ("bus.",),
+}
+
+
+def is_managed(rule: AccessRule, departments: frozenset[str]) -> bool:
+    """Whether sync answers for an access rule: it touches a managed name, or gives an account of ours the cluster."""
+    scopes = _SCOPES.get(rule.kind)
+    if scopes is None:
+        return rule.account in departments or rule.account.startswith("bus-")
+    if rule.kind is ResourceKind.GROUP:
+        scopes = (*scopes, *(f"{department}." for department in departments))
+    if rule.name == "*":
+        return True
+    if rule.pattern is Pattern.LITERAL:
+        return rule.name.startswith(scopes)
+    return any(rule.name.startswith(scope) or scope.startswith(rule.name) for scope in scopes)
+
+
+def _ours(account: str, desired: Desired) -> bool:
+    # No department can have a code that begins so: names.code refuses it.
+    return account in desired.departments or account.startswith("bus-")
+
+
+def _why_removed(rule: AccessRule, desired: Desired) -> str:
+    if rule in desired.ended:
+        return f"{desired.ended[rule]} has ended"
+    return "no grant; added outside the catalog"
+
+
+def _topic_steps(desired: Mapping[str, Topic], actual: Mapping[str, Topic]) -> Iterator[Step]:
+    for name, topic in sorted(desired.items()):
+        if name not in actual:
+            yield CreateTopic(topic)
+        elif dict(actual[name].configs) != dict(topic.configs):
+            keys = sorted({*topic.configs, *actual[name].configs})
+            yield SetConfigs(
+                topic, tuple(key for key in keys if actual[name].configs.get(key) != topic.configs.get(key))
+            )
+
+
+def _quota_steps(desired: Desired, actual: Actual) -> Iterator[Step]:
+    for account, quota in desired.quotas.items():
+        if actual.quotas.get(account) != quota:
+            yield SetQuota(account, quota)
+    for account in sorted(name for name in actual.quotas if name is not None and name not in desired.quotas):
+        if _ours(account, desired):
+            yield RemoveQuota(account)
+
+
+def _for_a_person(desired: Desired, actual: Actual) -> Iterator[Line]:
+    for name, topic in sorted(actual.topics.items()):
+        wanted = desired.topics.get(name)
+        if wanted is not None and wanted.partitions != topic.partitions:
+            text = f"{name}  has {topic.partitions} partitions, the catalog says {wanted.partitions}"
+            yield Line(Sign.PERSON, "topic", text, "a partition count stays for the life of a version")
+        if wanted is None and name.startswith(names.MANAGED_PREFIXES):
+            yield Line(Sign.PERSON, "topic", name, "not in the catalog; sync never deletes a topic")
+    for account, reason in sorted(desired.accounts.items()):
+        if account not in actual.accounts and account not in names.BUS_ACCOUNTS:
+            yield Line(
+                Sign.PERSON, "account", f"{account}  has no credential", f"{reason}: bianhe account rotate {account}"
+            )
+
+
+def _foreign(desired: Desired, actual: Actual, surplus: list[AccessRule]) -> Iterator[Line]:
+    for name in sorted(actual.topics):
+        if not name.startswith((*names.MANAGED_PREFIXES, "__")):
+            yield Line(Sign.FOREIGN, "topic", name, "not managed here")
+    for account in sorted(actual.accounts - desired.accounts.keys()):
+        if not _ours(account, desired):
+            yield Line(Sign.FOREIGN, "account", account, "not managed here")
+    for rule in surplus:
+        if not is_managed(rule, desired.departments):
+            yield Line(Sign.FOREIGN, rule.effect.lower(), str(rule), "not managed here")

@@ -1,0 +1,37 @@
+"""The log is numbered without hole, double or fork, whatever the outbox holds and whenever the relay died."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bianhe.registry.policy.chain import LogBehindDatabase, OutboxRow, check_witness, number
+from bianhe.schemas.policy import EMPTY, fold
+from support.policies import AT, department, policy
+
+ROWS = [OutboxRow(f"row-{index}", AT, department(f"d{index}")) for index in range(12)]
+
+
+@given(st.lists(st.integers(min_value=0, max_value=12)))
+def test_a_relay_that_dies_anywhere_leaves_one_chain_with_each_row_once(deaths: list[int]) -> None:
+    log = number(EMPTY, ROWS[:3], ())
+    for rows_decided in deaths:
+        # Killed after the commit and before the database learned of it: the same rows come again.
+        log += number(fold(EMPTY, log), ROWS[:rows_decided], {record.id for record in log})
+    log += number(fold(EMPTY, log), ROWS, {record.id for record in log})
+    assert fold(EMPTY, log).version == len(ROWS)
+    assert sorted(record.id for record in log) == sorted(row.id for row in ROWS)
+
+
+def test_records_continue_the_log_they_are_given() -> None:
+    before = policy(department("renshe"), department("tongji"))
+    first, second = number(before, ROWS[:2], ())
+    assert (first.number, first.previous) == (3, before.head)
+    assert (second.number, second.previous) == (4, first.hash)
+
+
+def test_a_database_ahead_of_the_log_stops_the_relay() -> None:
+    check_witness(policy(department("renshe")), 1)
+    with pytest.raises(LogBehindDatabase, match="ends at 1"):
+        check_witness(policy(department("renshe")), 2)
