@@ -1,0 +1,37 @@
+"""The router process: `python -m bianhe.consumers.router <worker number>`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+from bianhe.consumers.router.kafka.worker import Worker
+from bianhe.consumers.router.limits import Limits
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.settings import Settings, read_secret
+from bianhe.infra.telemetry import logs_to_stderr
+from bianhe.schemas.errors import BusError
+from bianhe.schemas.names import ROUTER_ACCOUNT
+
+
+def main() -> int:
+    settings = Settings()
+    logs_to_stderr(settings.log_format)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    kafka = settings.kafka
+    password = read_secret(kafka.secrets / ROUTER_ACCOUNT)
+    connection = Connection(kafka.bootstrap, ROUTER_ACCOUNT, password, kafka.ca_file)
+    key = bytes.fromhex(read_secret(kafka.secrets / "pseudonym-key").get_secret_value())
+    try:
+        Worker(connection, int(sys.argv[1]), key, Limits()).run(stopping.is_set)
+    except BusError as error:
+        print(f"router: {error} ({error.cause})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""The worker: one consumer, one transactional producer, one reader of the policy log, one thread (design 3.3).
+
+All it writes (deliveries, journal, state, positions) stands in one transaction. What it believes after any fault it
+reads back from `bus.router-state`, which decides; the group's offsets serve fencing and lag only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from bianhe.consumers.router.kafka.recovery import Recovery
+from bianhe.consumers.router.kafka.writer import TransactionAborted, WorkerStops, Writer
+from bianhe.consumers.router.limits import Limits
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.plan import RoutingPlan, compile_plan
+from bianhe.consumers.router.routing import Quarantine, SourceRecord, UnknownSchema, route_record
+from bianhe.consumers.router.transaction import Budget, closing_records, quarantined
+from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.log import LogReader
+from bianhe.infra.kafka.raw import leave_group
+from bianhe.schemas import names
+from bianhe.schemas.errors import Transient
+from bianhe.schemas.policy import EMPTY, fold
+from bianhe.schemas.records.policy import PolicyRecord
+from bianhe.schemas.wire import Malformed
+
+log = structlog.get_logger("bianhe.router")
+Source = tuple[str, int]
+"""A source topic and one of its partitions."""
+
+
+class Worker:
+    """Routes the source partitions that the group gives it, until told to stop."""
+
+    def __init__(self, connection: Connection, number: int, pseudonym_key: bytes | None, limits: Limits) -> None:
+        self._connection = connection
+        self._id = names.router_transactional_id(number)
+        self._pseudonym_key = pseudonym_key
+        self._limits = limits
+        self._policy = EMPTY
+        self._plan = RoutingPlan(0, {})
+        self._acknowledged = 0
+        self._states: dict[Source, PartitionState] = {}
+        self._awaiting: set[Source] = set()
+        """Assigned, but not yet recovered."""
+        self._backlog: deque[Message] = deque()
+        """Consumed, but not yet routed."""
+        self._doubted: tuple[Source, int] | None = None
+        """A record whose schema id was unknown once: at a policy read after it, it is decided."""
+        self._writer = Writer(connection, self._id, limits)
+        self._policy_log = LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP)
+        self._recovery = Recovery(connection)
+        self._consumer: Consumer = clients.consumer(
+            connection, names.ROUTER_GROUP, instance=self._id, start="error", isolation="read_committed"
+        )
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Route until `stop` says so; raises WorkerStops where only a new process can go on."""
+        try:
+            while not stop():
+                self._step()
+        except (KafkaException, SystemError) as error:
+            raise WorkerStops("the Kafka client failed", cause=str(error)) from error
+        finally:
+            self._consumer.close()
+        leave_group(self._connection, names.ROUTER_GROUP, self._id)
+
+    def _step(self) -> None:
+        try:
+            self._follow_policy()
+            self._recover_awaiting()
+        except Transient as fault:
+            # Fail closed: nothing is routed while the policy log or the state cannot be read.
+            log.warning("waiting", fault=str(fault))
+            self._consumer.consume(0, 0)
+            time.sleep(self._limits.idle_wait_seconds)
+            return
+        messages = self._next_messages(self._limits.idle_wait_seconds)
+        if messages or self._owes:
+            self._transact(messages)
+
+    @property
+    def _owes(self) -> bool:
+        """Whether something must be written down although nothing arrived."""
+        return self._acknowledged < self._plan.policy_version or any(s.changed for s in self._states.values())
+
+    def _next_messages(self, wait_seconds: float) -> list[Message]:
+        if self._backlog:
+            messages = list(self._backlog)
+            self._backlog.clear()
+            return messages
+        if not self._plan.routes:
+            time.sleep(max(wait_seconds, 0))
+            return []
+        arrived = self._consumer.consume(self._limits.records_per_fetch, max(wait_seconds, 0))
+        return [message for message in arrived if self._is_record(message)]
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.fatal() or error.name() in ("_FATAL", "_FENCED"):
+            raise WorkerStops("the group refuses this worker", cause=error.str())
+        log.warning("consumer", error=error.name(), detail=error.str())
+        return False
+
+    # The policy
+
+    def _follow_policy(self) -> None:
+        records = [PolicyRecord.decode(entry.value or b"") for entry in self._policy_log.read_to_end()]
+        if not records:
+            return
+        before = self._plan
+        self._policy = fold(self._policy, records)
+        self._plan = compile_plan(self._policy, self._pseudonym_key, before)
+        if self._plan.routes.keys() != before.routes.keys():
+            self._consumer.subscribe(
+                sorted(self._plan.routes), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        for (topic, _), state in self._states.items():
+            state.begin_views(self._plan.routes[topic].deliveries)
+        log.info("policy", version=self._plan.policy_version, sources=len(self._plan.routes))
+
+    # One transaction
+
+    def _transact(self, messages: list[Message]) -> None:
+        budget = Budget(self._limits, time.monotonic())
+        try:
+            self._writer.begin()
+            while not self._route(messages, budget) and self._writer.is_open:
+                patience = budget.patience(time.monotonic())
+                messages = self._next_messages(patience)
+                if not messages and patience <= 0:
+                    break
+            # A rebalance inside consume() may have ended the transaction: what it handed out comes next time.
+            if self._writer.is_open:
+                self._commit()
+            else:
+                self._backlog.extendleft(reversed(messages))
+        except TransactionAborted as aborted:
+            log.warning("aborted", reason=str(aborted))
+            self._rewind()
+        if self._writer.renewed():
+            log.warning("a request was given up: new producer, state read again")
+            self._recover_again()
+
+    def _route(self, messages: Iterable[Message], budget: Budget) -> bool:
+        """Route messages into the open transaction; True where it must end. What is not routed stays in the backlog."""
+        if not self._writer.is_open:
+            return True
+        today = datetime.now(UTC).date()
+        waiting = deque(messages)
+        while waiting:
+            source, record = _source_record(waiting[0])
+            state = self._states.get(source)
+            if state is not None and record.offset >= state.position:
+                try:
+                    self._route_one(source, record, state, budget, today)
+                except UnknownSchema:
+                    self._doubted = (source, record.offset)
+                    self._backlog.extend(waiting)
+                    return True
+            waiting.popleft()
+            if budget.spent(time.monotonic()):
+                self._backlog.extend(waiting)
+                return True
+        return False
+
+    def _route_one(
+        self, source: Source, record: SourceRecord, state: PartitionState, budget: Budget, today: date
+    ) -> None:
+        topic, partition = source
+        try:
+            outgoing = route_record(record, self._plan.routes[topic], state, self._plan.policy_version, today)
+        except (Quarantine, Malformed, UnknownSchema) as reason:
+            if isinstance(reason, UnknownSchema) and self._doubted != (source, record.offset):
+                raise
+            note = quarantined(record, topic, partition, str(reason))
+            self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
+            state.quarantined += 1
+            outgoing = ()
+        size = 0
+        for delivery, value, headers in outgoing:
+            self._writer.produce(delivery, partition, record.key or b"", value, headers)
+            size += len(value or b"")
+        state.position = record.offset + 1
+        budget.took(len(outgoing), size)
+
+    def _commit(self) -> None:
+        version = self._plan.policy_version
+        changed = [state for state in self._states.values() if state.changed]
+        for note in closing_records(changed, version, self._id, self._acknowledged):
+            self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
+        positions = [TopicPartition(state.topic, state.partition, state.position) for state in changed]
+        self._writer.commit(positions, self._consumer.consumer_group_metadata())
+        for state in changed:
+            state.commit()
+        self._acknowledged = version
+
+    def _rewind(self) -> None:
+        """After an abort: nothing of the transaction counts, its records are read again."""
+        self._backlog.clear()
+        for (topic, partition), state in self._states.items():
+            state.abort()
+            self._consumer.seek(TopicPartition(topic, partition, state.position))
+
+    # Partitions come and go
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Nothing is fetched before it is recovered, and recovery must not wait inside a transaction of its own.
+        consumer.incremental_assign([])
+        self._awaiting.update((assigned.topic, assigned.partition) for assigned in partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._writer.is_open:
+            try:
+                self._commit()
+            except TransactionAborted as aborted:
+                log.warning("aborted while letting go", reason=str(aborted))
+                self._rewind()
+        self._let_go(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._writer.abort()
+        self._rewind()
+        self._let_go(consumer, partitions)
+
+    def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(revoked.topic, revoked.partition) for revoked in partitions}
+        self._awaiting -= gone
+        assigned = [TopicPartition(*source) for source in gone if self._states.pop(source, None) is not None]
+        self._backlog = deque(m for m in self._backlog if (m.topic(), m.partition()) not in gone)
+        consumer.incremental_unassign(assigned)
+
+    def _recover_awaiting(self) -> None:
+        today = datetime.now(UTC).date()
+        for source in sorted(self._awaiting):
+            topic, partition = source
+            state = self._recovery.recover(topic, partition, self._plan.routes[topic], today)
+            if state is None:
+                continue
+            self._awaiting.discard(source)
+            self._states[source] = state
+            self._consumer.incremental_assign([TopicPartition(topic, partition, state.position)])
+            log.info("recovered", topic=topic, partition=partition, position=state.position)
+
+    def _recover_again(self) -> None:
+        """Believe nothing remembered: let all partitions go and recover them as if they had just come."""
+        self._backlog.clear()
+        self._consumer.incremental_unassign([TopicPartition(*source) for source in self._states])
+        self._awaiting.update(self._states)
+        self._states.clear()
+
+
+def _source_record(message: Message) -> tuple[Source, SourceRecord]:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    return (topic, partition), SourceRecord(offset, message.key(), message.value(), message.timestamp()[1])

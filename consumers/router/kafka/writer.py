@@ -1,0 +1,133 @@
+"""The one producer of a worker: all it writes stands in transactions of one transactional id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from bianhe.consumers.router.limits import Limits
+from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.connection import Connection
+from bianhe.schemas.errors import Fatal, Transient
+
+GroupMetadata = object
+
+
+class WorkerStops(Fatal):
+    """The client refuses to go on, or another process has this worker's id: only a new process can go on."""
+
+
+class TransactionAborted(Transient):
+    """The transaction is gone and nothing of it counts; the same records are routed again."""
+
+
+class FaultWatch(logging.Handler):
+    """Notices requests that were given up but may still arrive at the broker.
+
+    librdkafka lacks the second half of KIP-890: such a request can end the next transaction of the same producer. Its
+    log lines are the only sign, so a producer that wrote one never begins another transaction.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith(("REQTMOUT", "FAIL")):
+            self.seen = True
+
+
+class Writer:
+    """Transactions of one transactional id, one at a time."""
+
+    def __init__(self, connection: Connection, transactional_id: str, limits: Limits) -> None:
+        self._connection = connection
+        self._id = transactional_id
+        self._limits = limits
+        self._watch = FaultWatch()
+        self._logger = logging.Logger(f"bianhe.router.{transactional_id}", logging.DEBUG)
+        self._logger.addHandler(self._watch)
+        self.is_open = False
+        self._producer = self._opened()
+
+    def _opened(self) -> Producer:
+        self._watch.seen = False
+        producer = clients.transactional_producer(
+            self._connection, self._id, self._limits.transaction_timeout_seconds, logger=self._logger
+        )
+        try:
+            producer.init_transactions(self._limits.call_seconds_max)
+        except KafkaException as error:
+            raise _stops("init_transactions", error) from error
+        return producer
+
+    def begin(self) -> None:
+        """Begin a transaction; raises WorkerStops."""
+        self._guarded("begin_transaction")
+        self.is_open = True
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
+        """Queue one record of the open transaction; waits while the queue is full."""
+        while True:
+            try:
+                if headers is None:
+                    self._producer.produce(topic, value, key, partition)
+                else:
+                    self._producer.produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]
+                return
+            except BufferError:
+                self._producer.poll(self._limits.transaction_seconds_min)
+            except KafkaException as error:
+                self._failed("produce", error)
+
+    def commit(self, positions: Sequence[TopicPartition], group: GroupMetadata) -> None:
+        """Commit records and positions together; raises TransactionAborted, after which nothing of it counts."""
+        wait = self._limits.call_seconds_max
+        try:
+            if positions:
+                self._producer.send_offsets_to_transaction(list(positions), group, wait)
+            self._producer.commit_transaction(wait)
+        except KafkaException as error:
+            self._failed("commit", error)
+        self.is_open = False
+
+    def abort(self) -> None:
+        """Give the open transaction up, if there is one; raises WorkerStops."""
+        if self.is_open:
+            self.is_open = False
+            self._guarded("abort_transaction", self._limits.call_seconds_max)
+
+    def renewed(self) -> bool:
+        """Between transactions: replace the producer if it ever gave a request up. Then state must be recovered."""
+        self._producer.poll(0)
+        if not self._watch.seen:
+            return False
+        self._producer = self._opened()
+        return True
+
+    def _failed(self, doing: str, error: KafkaException) -> None:
+        reason: KafkaError = error.args[0]
+        if reason.txn_requires_abort():
+            self.abort()
+            raise TransactionAborted(f"{doing}: {reason.name()}", cause=reason.str()) from error
+        raise _stops(doing, error) from error
+
+    def _guarded(self, call: str, *arguments: float) -> None:
+        try:
+            getattr(self._producer, call)(*arguments)
+        except KafkaException as error:
+            raise _stops(call, error) from error
+
+
+def _stops(doing: str, error: KafkaException) -> WorkerStops:
+    reason: KafkaError = error.args[0]
+    return WorkerStops(f"{doing}: {reason.name()}", cause=reason.str(), cure="the supervisor starts a new worker")

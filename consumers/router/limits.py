@@ -1,0 +1,21 @@
+"""When a transaction ends, and how long a worker waits for anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a transaction and of every wait; the defaults were measured on a real broker."""
+
+    records_per_fetch: int = 200
+    deliveries_max: int = 10_000
+    bytes_max: int = 8_000_000
+    transaction_seconds_max: float = 0.1
+    transaction_seconds_min: float = 0.02
+    """Commits closer together run into CONCURRENT_TRANSACTIONS, which waits 20 ms anyway."""
+    idle_wait_seconds: float = 0.05
+    transaction_timeout_seconds: float = 15.0
+    """The broker aborts a transaction open this long: what a worker that died in one holds back."""
+    call_seconds_max: float = 30.0

@@ -1,0 +1,145 @@
+"""The routing plan: what the policy in force means for each source topic. Immutable, swapped between transactions."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bianhe.schemas import names
+from bianhe.schemas.contract import Contract
+from bianhe.schemas.errors import Fatal
+from bianhe.schemas.policy import GrantInForce, GrantState, Policy
+from bianhe.schemas.records.policy import Resource
+from bianhe.schemas.slicer import Slicer
+from bianhe.schemas.view import View, grant_view, open_view, reads_open_channel
+
+NO_TERM: Final = 2**63
+
+
+class MissingPseudonymKey(Fatal):
+    """A grant asks for pseudonyms and this router has no key to make them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery topic fed from a source topic."""
+
+    topic: str
+    slot: int
+    """Which of the slicer's outputs it gets."""
+    frame: bytes
+    """Magic byte and schema id."""
+    until: int
+    """First millisecond after the term, NO_TERM without one."""
+    filtered: bool
+    """Whether a row rule decides who is in, so that leaving retracts."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """All deliveries of a source topic: a record is walked once for all of them."""
+
+    source: str
+    schema_id: int
+    slicer: Slicer
+    deliveries: tuple[Delivery, ...]
+    identity: object = field(repr=False, compare=False)
+    """Equal for the same deliveries of the same contract: then a new plan keeps the compiled route."""
+
+    @property
+    def filtered(self) -> tuple[Delivery, ...]:
+        return tuple(delivery for delivery in self.deliveries if delivery.filtered)
+
+
+@dataclass(frozen=True)
+class RoutingPlan:
+    """The routes under one policy version."""
+
+    policy_version: int
+    routes: Mapping[str, Route]
+
+
+def compile_plan(policy: Policy, pseudonym_key: bytes | None, previous: RoutingPlan | None = None) -> RoutingPlan:
+    """Compile the routes of a policy, keeping those of the previous plan that did not change.
+
+    Raises MissingPseudonymKey, and InvalidGrant where a grant on the log cannot be a view: then nothing is routed.
+    """
+    kept = previous.routes if previous else {}
+    by_resource: dict[tuple[str, int], list[GrantInForce]] = {key: [] for key in policy.resources}
+    for grant in policy.grants.values():
+        if grant.state is GrantState.ACTIVE:
+            by_resource[grant.grant.resource, grant.grant.version].append(grant)
+    routes = {}
+    for key, resource in policy.resources.items():
+        route = _route(policy, resource, by_resource[key], pseudonym_key, kept)
+        routes[route.source] = route
+    return RoutingPlan(policy.version, routes)
+
+
+def _route(
+    policy: Policy,
+    resource: Resource,
+    grants: list[GrantInForce],
+    pseudonym_key: bytes | None,
+    kept: Mapping[str, Route],
+) -> Route:
+    source = names.source_topic(resource.code, resource.version)
+    channel = policy.present_channel(resource.code, resource.version)
+    mailboxes = sorted((grant for grant in grants if grant.topic.startswith(names.GRANT_PREFIX)), key=lambda g: g.topic)
+    identity = (resource, channel, tuple(grant.granted for grant in mailboxes))
+    if source in kept and kept[source].identity == identity:
+        return kept[source]
+    contract = Contract.parse(resource.contract)
+    views = _Views(contract, pseudonym_key)
+    deliveries = []
+    if channel is not None:
+        deliveries.append(
+            _delivery(channel.topic, views.slot(open_view(contract), None), channel.schema_id, NO_TERM, False)
+        )
+    for mailbox in mailboxes:
+        view = grant_view(contract, mailbox.grant)
+        if reads_open_channel(view):
+            continue
+        slot = views.slot(view, mailbox.grant.number)
+        granted = mailbox.granted
+        deliveries.append(
+            _delivery(granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule))
+        )
+    return Route(source, resource.schema_id, views.slicer(), tuple(deliveries), identity)
+
+
+def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool) -> Delivery:
+    return Delivery(topic, slot, b"\0" + schema_id.to_bytes(4, "big"), until, filtered)
+
+
+class _Views:
+    """The distinct views of a route: identical ones are sliced once."""
+
+    def __init__(self, contract: Contract, pseudonym_key: bytes | None) -> None:
+        self._contract = contract
+        self._key = pseudonym_key
+        self._slots: dict[tuple[str, bytes | None], int] = {}
+        self._views: list[tuple[View, bytes | None]] = []
+
+    def slot(self, view: View, grant: str | None) -> int:
+        secret = pseudonym_secret(self._key, grant) if view.pseudonymous and grant else None
+        slot = self._slots.setdefault((view.identity, secret), len(self._views))
+        if slot == len(self._views):
+            self._views.append((view, secret))
+        return slot
+
+    def slicer(self) -> Slicer:
+        return Slicer(self._contract, self._views)
+
+
+def pseudonym_secret(key: bytes | None, grant: str) -> bytes:
+    """The secret of one grant's pseudonyms: HMAC-SHA-256 of its number under the routers' key."""
+    if key is None:
+        raise MissingPseudonymKey(
+            f"{grant} masks with pseudonyms and this router has no key",
+            cure="give every worker the same pseudonym key file (32 random bytes, mode 0600)",
+        )
+    return hmac.new(key, grant.encode(), hashlib.sha256).digest()

@@ -1,0 +1,88 @@
+"""The open transaction of a worker: what it has written so far, and whether it is full."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bianhe.consumers.router.limits import Limits
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.routing import SourceRecord
+from bianhe.schemas import names
+from bianhe.schemas.records.journal import Quarantined
+from bianhe.schemas.records.state import (
+    Acknowledgement,
+    position_key,
+    position_partition,
+    view_key,
+    worker_key,
+    worker_partition,
+)
+
+
+class BusRecord(NamedTuple):
+    """A record for one of the `bus.*` topics; partition -1 leaves the choice to the key."""
+
+    topic: str
+    partition: int
+    key: str
+    value: bytes
+
+
+@dataclass
+class Budget:
+    """How much an open transaction has taken, against its limits."""
+
+    limits: Limits
+    begun_seconds: float
+    deliveries: int = 0
+    bytes: int = 0
+
+    def took(self, deliveries: int, size: int) -> None:
+        self.deliveries += deliveries
+        self.bytes += size
+
+    def spent(self, now_seconds: float) -> bool:
+        """Whether the transaction must end."""
+        return (
+            self.deliveries >= self.limits.deliveries_max
+            or self.bytes >= self.limits.bytes_max
+            or now_seconds - self.begun_seconds >= self.limits.transaction_seconds_max
+        )
+
+    def patience(self, now_seconds: float) -> float:
+        """How long to wait for more input before committing; 0 or less where enough was waited."""
+        return self.begun_seconds + self.limits.transaction_seconds_min - now_seconds
+
+
+def quarantined(record: SourceRecord, topic: str, partition: int, reason: str) -> BusRecord:
+    """The note of a record set aside: never its payload."""
+    value = record.value or b""
+    digest = hashlib.sha256(value).hexdigest()
+    note = Quarantined(topic, partition, record.offset, reason, digest, len(value))
+    return BusRecord(names.QUARANTINE, -1, position_key(topic, partition), note.encode())
+
+
+def closing_records(
+    states: Iterable[PartitionState], policy_version: int, transactional_id: str, acknowledged: int
+) -> Iterator[BusRecord]:
+    """What a transaction writes last: journal, state and, where it is new, the acknowledgement of the policy."""
+    for state in states:
+        if not state.changed:
+            continue
+        topic, partition = state.topic, state.partition
+        slot, key = position_partition(topic, partition), position_key(topic, partition)
+        if state.position != state.committed:
+            yield BusRecord(names.JOURNAL, -1, key, state.journal(policy_version).encode())
+            yield BusRecord(names.ROUTER_STATE, slot, key, state.state(policy_version).encode())
+        for view, position in state.touched().items():
+            yield BusRecord(names.ROUTER_STATE, slot, view_key(topic, partition, view), position.encode())
+    if acknowledged < policy_version:
+        yield BusRecord(
+            names.ROUTER_STATE,
+            worker_partition(transactional_id),
+            worker_key(transactional_id),
+            Acknowledgement(policy_version).encode(),
+        )

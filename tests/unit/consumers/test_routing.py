@@ -1,0 +1,178 @@
+from datetime import date
+from typing import Any
+
+import pytest
+
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.plan import Route, compile_plan
+from bianhe.consumers.router.routing import Outgoing, Quarantine, SourceRecord, UnknownSchema, route_record
+from bianhe.schemas.contract import shipped
+from bianhe.schemas.grant import Grant, Mask, parse_row_rule
+from bianhe.schemas.policy import EMPTY, Policy, fold
+from bianhe.schemas.records.policy import GENESIS, Body, Granted, OpenChannel, PolicyRecord, Resource, Revoked
+from bianhe.schemas.view import grant_view, open_view
+from bianhe.schemas.wire import Malformed
+from support.records import PERSON, body, contract, person, read
+
+TODAY = date(2026, 11, 22)
+NOW = 1_795_000_000_000
+KEY = b"k" * 43
+OPEN = "open.population.v1.r1"
+MAILBOX = "grant.renshe.population.v1.g-2026-0001"
+
+
+def policy(*bodies: Body) -> Policy:
+    records: list[PolicyRecord] = []
+    for content in bodies:
+        previous = records[-1].hash if records else GENESIS
+        records.append(
+            PolicyRecord(
+                number=len(records) + 1,
+                previous=previous,
+                id=f"{len(records)}",
+                at="2026-11-22T00:00:00Z",
+                body=content,
+            )
+        )
+    return fold(EMPTY, records)
+
+
+def population() -> Resource:
+    return Resource(
+        code="population", provider="gongan", version=1, partitions=1, erasure_days=30, schema_id=100,
+        contract=shipped("population", 1),
+    )  # fmt: skip
+
+
+def channel() -> OpenChannel:
+    return OpenChannel(resource="population", version=1, revision=1, topic=OPEN, schema_id=101, view_schema="")
+
+
+def granted(row_rule: str = "", masks: tuple[str, ...] = (), until: str = "2027-12-31") -> Granted:
+    grant = Grant(
+        number="G-2026-0001", department="renshe", resource="population", version=1,
+        items=("citizen_id", "name", "ethnic_group"), masks=tuple(Mask.parse(mask) for mask in masks),
+        row_rule=parse_row_rule(row_rule) if row_rule else (),
+        purpose="业务协同", basis="示例,待核", scenario="测试", scope="测试", until=date.fromisoformat(until),
+    )  # fmt: skip
+    return Granted(grant=grant, digest=grant.digest, topic=MAILBOX, schema_id=102, view_schema="")
+
+
+def a_route(*bodies: Body) -> tuple[Route, PartitionState]:
+    plan = compile_plan(policy(population(), *bodies), b"p" * 32)
+    route = plan.routes["source.population.v1"]
+    state = PartitionState(route.source, 0, committed=0)
+    state.begin_views(route.deliveries)
+    return route, state
+
+
+def run(route: Route, state: PartitionState, value: bytes | None, key: bytes = KEY, at: int = NOW) -> list[Outgoing]:
+    record = SourceRecord(offset=state.position, key=key, value=value, append_millis=at)
+    outgoing = list(route_record(record, route, state, 7, TODAY))
+    state.position += 1
+    return outgoing
+
+
+def fields(outgoing: Outgoing, view_schema: dict[str, Any]) -> dict[str, Any]:
+    assert outgoing.value is not None
+    return read(view_schema, outgoing.value)
+
+
+def test_the_open_channel_gets_the_unconditional_items_and_nothing_else() -> None:
+    route, state = a_route(channel())
+    [delivered] = run(route, state, person())
+    record = fields(delivered, open_view(contract()).schema())
+    assert delivered.topic == OPEN
+    assert record["bus_offset"] == 0
+    assert record["bus_seq"] == 1
+    assert record["bus_policy"] == 7
+    assert set(record) - {"bus_offset", "bus_seq", "bus_policy"} == {*PERSON} - {
+        "former_name", "ethnic_group", "marital_status", "migrated_from", "migrated_on", "contact_phone",
+    }  # fmt: skip
+
+
+def test_a_mailbox_gets_the_granted_items_masked_in_contract_order() -> None:
+    route, state = a_route(granted(masks=("citizen_id=first:6",)))
+    [delivered] = run(route, state, person())
+    record = fields(delivered, grant_view(contract(), granted(masks=("citizen_id=first:6",)).grant).schema())
+    assert list(record)[-3:] == ["citizen_id", "name", "ethnic_group"]
+    assert (record["citizen_id"], record["name"], record["ethnic_group"]) == ("410202", "王某", "01")
+
+
+def test_bus_seq_is_contiguous_per_topic_and_partition() -> None:
+    route, state = a_route(channel(), granted("residence_division prefix 410212"))
+    for division in ("410212", "410202", "410212"):
+        run(route, state, person(residence_division=division), key=division.encode())
+    assert {topic: view.seq for topic, view in state.touched().items()} == {OPEN: 3, MAILBOX: 2}
+
+
+def test_leaving_a_row_rule_retracts_once_and_entering_delivers() -> None:
+    route, state = a_route(granted("residence_division prefix 410212"))
+    kinds = []
+    for division in ("410202", "410212", "410212", "410202", "410202", "410212"):
+        outgoing = run(route, state, person(residence_division=division))
+        kinds.append([dict(o.headers or [])["bus_kind"] if o.value is None else b"" for o in outgoing])
+    assert kinds == [[], [b""], [b""], [b"retracted"], [], [b""]]
+
+
+def test_a_removal_goes_only_to_filtered_views_that_hold_the_entity() -> None:
+    route, state = a_route(channel(), granted("residence_division prefix 410212"))
+    run(route, state, person(residence_division="410202"))
+    removal = run(route, state, None)
+    assert [(o.topic, dict(o.headers or [])["bus_kind"]) for o in removal] == [(OPEN, b"removed")]
+
+
+def test_nothing_is_delivered_from_the_first_millisecond_after_the_term_and_a_cut_view_stays_cut() -> None:
+    mailbox = granted(until="2026-11-22")
+    route, state = a_route(mailbox)
+    end = mailbox.grant.until_millis
+    assert [len(run(route, state, person(), at=at)) for at in (end - 1, end, end - 1)] == [1, 0, 0]
+    state.commit()
+    assert run(route, state, person(), at=end - 1) == []
+
+
+def test_an_aborted_transaction_leaves_no_trace() -> None:
+    route, state = a_route(granted("residence_division prefix 410212"))
+    run(route, state, person())
+    state.commit()
+    run(route, state, person(residence_division="410202"))
+    run(route, state, person(), key=b"other")
+    state.abort()
+    assert (state.position, state.views[MAILBOX].seq, state.held[MAILBOX]) == (1, 1, {KEY})
+    assert not state.changed
+
+
+def test_a_revoked_grant_has_no_delivery() -> None:
+    route, _ = a_route(granted(), Revoked(grant="G-2026-0001", ground="purpose-met", decided_by="gongan"))
+    assert route.deliveries == ()
+
+
+def test_an_unchanged_route_is_kept_over_a_policy_change() -> None:
+    before = compile_plan(policy(population(), channel()), None)
+    after = compile_plan(
+        policy(population(), channel(), population().model_copy(update={"code": "other"})), None, before
+    )
+    assert after.routes["source.population.v1"] is before.routes["source.population.v1"]
+
+
+@pytest.mark.parametrize("key", [None, b"", b"a b", b"x" * 65, b"410202199001010018"])
+def test_a_key_that_is_missing_misshapen_or_an_identity_number_is_quarantined(key: bytes | None) -> None:
+    route, state = a_route(channel())
+    with pytest.raises(Quarantine):
+        route_record(SourceRecord(0, key, person(), NOW), route, state, 7, TODAY)
+    assert not state.journal(7).views
+
+
+def test_an_unknown_schema_id_is_told_apart_from_malformed_bytes() -> None:
+    route, state = a_route(channel())
+    with pytest.raises(UnknownSchema):
+        run(route, state, person(schema_id=9999))
+    for value in (b"", b"\0\0", b"\1" + person()[1:], person()[:-1], person() + b"\0", b"\0\0\0\0d" + body(PERSON)[:3]):
+        with pytest.raises(Malformed):
+            run(route, state, value)
+
+
+def test_a_record_over_the_limit_is_quarantined() -> None:
+    route, state = a_route(channel())
+    with pytest.raises(Quarantine, match="too large"):
+        run(route, state, person(address="x" * 1_000_001))
