@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,9 @@ from pydantic import SecretStr
 
 from bianhe.infra.embedded import jars
 from bianhe.infra.embedded.data_directory import DataLock, choose_ports, secret, write_private
+from bianhe.infra.embedded.former_self import FormerSelf
 from bianhe.infra.embedded.java import Java, find_java
-from bianhe.infra.embedded.server_properties import NODE_ACCOUNT, Ports, server_properties
+from bianhe.infra.embedded.server_properties import HOST, NODE_ACCOUNT, Ports, server_properties
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused
@@ -184,12 +186,18 @@ class EmbeddedBroker:
 
     def _launch(self, command: list[str]) -> None:
         assert self._ports
-        self._run([*command, "kafka.Kafka", str(self._settings)])
         node = Connection(
             self._ports.internal_bootstrap, NODE_ACCOUNT, secret(self._data, NODE_ACCOUNT), mechanism="PLAIN"
         )
         deadline = time.monotonic() + START_SECONDS
-        self._await(lambda: check_login(node), deadline)
+        former = FormerSelf(self.log, replace(node, bootstrap=f"{HOST}:{self._ports.controller}"))
+        self._run([*command, "kafka.Kafka", str(self._settings)])
+        
+        def answers() -> None:
+            former.step_aside()
+            check_login(node)
+
+        self._await(answers, deadline)
         # Not by the formatting tool, whose command line everybody on the machine can read.
         with Admin(node) as admin:
             admin.set_password(ADMIN_ACCOUNT, self.admin_password())

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
 HOST: Final = "127.0.0.1"
+NODE_ID: Final = 1
 NODE_ACCOUNT: Final = "node"
 """The broker itself, on the listeners that it alone uses."""
 
@@ -77,7 +78,7 @@ def _node(log_dir: Path, ports: Ports) -> dict[str, str]:
     controller = f"{HOST}:{ports.controller}"
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
+        "node.id": str(NODE_ID),
         "log.dirs": str(log_dir),
         "listeners": f"{inside},CONTROLLER://{controller}",
         "advertised.listeners": f"{inside},CONTROLLER://{controller}",

@@ -33,7 +33,6 @@ class Session:
     def __init__(self, connection: Connection, addresses: tuple[str, ...] = (), timeout: float = 10.0) -> None:
         self._connection = connection
         self._bootstrap = ",".join(addresses or connection.addresses)
-        self._correlation = 0
         self._socket = self._open(addresses or connection.addresses, timeout)
         try:
             self._log_in()
@@ -51,17 +50,20 @@ class Session:
 
     def ask(self, request: Message) -> Message:
         """Send a request whose version is set and return its response. A silent broker is BrokerUnreachable."""
-        self._correlation += 1
-        request.with_header(correlation_id=self._correlation, client_id="bianhe")
+        request.with_header(correlation_id=1, client_id="bianhe")
+        answer = self.exchange(request.encode(header=True))
+        return request.header.get_response_class().decode(answer, header=True)
+
+    def exchange(self, request: bytes) -> bytes:
+        """Send an encoded request, header included, and return the bytes of its response."""
         try:
-            self._socket.sendall(request.encode(header=True, framed=True))
+            self._socket.sendall(struct.pack(">i", len(request)) + request)
             (size,) = struct.unpack(">i", self._receive(4))
             if not 0 <= size <= _ANSWER_BYTES_MAX:
                 raise OSError("this is no Kafka broker")
-            answer = self._receive(size)
+            return self._receive(size)
         except OSError as error:
             raise unreachable(self._bootstrap) from error
-        return request.header.get_response_class().decode(answer, header=True)
 
     def _open(self, addresses: tuple[str, ...], timeout: float) -> socket.socket:
         for address in addresses:

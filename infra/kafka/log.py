@@ -1,0 +1,109 @@
+"""Reading one partition to its present end, as the policy log and the router's state are read."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import explained, unreachable
+
+
+class LogRecord(NamedTuple):
+    """A record as it lies in the log; `time` is in milliseconds since 1970, by the topic's own kind of timestamp."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    time: int
+
+
+class LogReader:
+    """Reads a partition from `start` on, each time to where it ends now. Use it in a `with` block.
+
+    The account needs READ on the topic and on the group; the group is never joined and nothing is committed to it.
+    A position that is no longer in the log raises, instead of being replaced by another.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        topic: str,
+        partition: int,
+        *,
+        group: str,
+        start: int = 0,
+        isolation: clients.Isolation = "read_committed",
+        timeout: float = 30.0,
+        logger: logging.Logger = clients.LOGGER,
+    ) -> None:
+        self._connection = connection
+        self._place = TopicPartition(topic, partition, start)
+        self._timeout = timeout
+        self._reader = clients.end_consumer(connection, group, isolation, logger)
+        # A client of its own, which never fetches: behind a waiting fetch the question takes as long as the wait.
+        self._asker = clients.end_consumer(connection, group, isolation, logger)
+        self._assigned = False
+        self.position = start
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._reader.close()
+        self._asker.close()
+
+    def end(self) -> int:
+        """Where the partition ends now: the last stable offset, or with read_uncommitted the log end."""
+        with explained(self._connection, f"reading the end of {self._place.topic}"):
+            return self._asker.get_watermark_offsets(self._place, timeout=self._timeout)[1]
+
+    def read_to_end(self) -> list[LogRecord]:
+        """Return what was added since the last call, complete to the end that the partition had when called.
+
+        `position` is then the offset to go on from. With nothing new it costs one question to the broker.
+        """
+        end = self.end()
+        if self.position >= end:
+            return []
+        self._resume()
+        records: list[LogRecord] = []
+        with explained(self._connection, f"reading {self._place.topic}"):
+            # Behind the last record lie transaction markers: only the EOF event tells that nothing more is to come.
+            deadline = time.monotonic() + self._timeout
+            while self.position < end:
+                message = self._reader.poll(self._timeout)
+                if message is None or time.monotonic() > deadline:
+                    raise unreachable(self._connection.bootstrap)
+                self._take(message, records)
+        self._reader.pause([self._place])
+        return records
+
+    def _resume(self) -> None:
+        place = TopicPartition(self._place.topic, self._place.partition, self.position)
+        if self._assigned:
+            self._reader.resume([place])
+        else:
+            self._reader.assign([place])
+            self._assigned = True
+
+    def _take(self, message: Message, records: list[LogRecord]) -> None:
+        error, offset = message.error(), message.offset()
+        assert offset is not None
+        if error is None:
+            records.append(LogRecord(offset, message.key(), message.value(), message.timestamp()[1]))
+            self.position = offset + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self.position = offset
+        elif error.fatal() or not error.retriable():
+            raise KafkaException(error)

@@ -1,0 +1,212 @@
+"""The requests that librdkafka lacks, or answers wrongly.
+
+Quotas, fencing a transactional id and leaving a group as a static member it cannot say. Listing access rules it can, but
+shows an account that may not look an empty list; listing accounts kills the process there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+from kafka.errors import for_code  # type: ignore[import-untyped]
+from kafka.protocol.admin import (  # type: ignore[import-untyped]
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ACLResourceType,
+    AlterClientQuotasRequest,
+    DescribeAclsRequest,
+    DescribeClientQuotasRequest,
+    DescribeUserScramCredentialsRequest,
+)
+from kafka.protocol.consumer import LeaveGroupRequest  # type: ignore[import-untyped]
+from kafka.protocol.metadata import FindCoordinatorRequest  # type: ignore[import-untyped]
+from kafka.protocol.producer import InitProducerIdRequest  # type: ignore[import-untyped]
+
+from bianhe.infra.kafka.access_rules import AccessRule
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import BrokerBusy, refused
+from bianhe.infra.kafka.session import Message, Session, check_login
+
+RETRY_SECONDS: Final = 0.02
+_PASSING: Final = frozenset(
+    {
+        "COORDINATOR_LOAD_IN_PROGRESS",
+        "COORDINATOR_NOT_AVAILABLE",
+        "NOT_COORDINATOR",
+        "CONCURRENT_TRANSACTIONS",
+        "NOT_CONTROLLER",
+        "REQUEST_TIMED_OUT",
+    }
+)
+T = TypeVar("T")
+
+_ANY: Final = 1
+_UNKNOWN_MEMBER: Final = 25
+_SPECIFIED: Final = 2
+_READ, _WRITE = "consumer_byte_rate", "producer_byte_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What an account may read and write, in bytes a second and per broker."""
+
+    read: float
+    write: float
+
+
+def access_rules(connection: Connection) -> dict[int, frozenset[AccessRule]]:
+    """Every access rule, as each broker by its node id knows them. Raises RefusedByBroker without CLUSTER DESCRIBE."""
+    return {
+        node: _access_rules_of(connection, address) for node, address in sorted(check_login(connection).items())
+    }
+
+
+def accounts(connection: Connection) -> frozenset[str]:
+    """The accounts that can log in (SCRAM). Needs CLUSTER DESCRIBE: without it no answer comes, so BrokerUnreachable."""
+    with Session(connection) as session:
+        answer = session.ask(DescribeUserScramCredentialsRequest[0](users=None))
+        _check(answer.error_code, "listing accounts", connection)
+        return frozenset(result.user for result in answer.results)
+
+
+def quotas(connection: Connection) -> dict[str | None, Quota]:
+    """The quotas of accounts; None is the default for those that have none of their own."""
+    found: dict[str | None, Quota] = {}
+    with Session(connection) as session:
+        users = DescribeClientQuotasRequest.ComponentData(entity_type="user", match_type=_SPECIFIED, match=None)
+        answer = session.ask(DescribeClientQuotasRequest[1](components=[users], strict=True))
+        _check(answer.error_code, "listing quotas", connection)
+        for entry in answer.entries or ():
+            rates = {value.key: value.value for value in entry.values}
+            if _READ in rates or _WRITE in rates:
+                found[entry.entity[0].entity_name] = Quota(rates.get(_READ, 0.0), rates.get(_WRITE, 0.0))
+    return found
+
+
+def set_quotas(connection: Connection, changes: Mapping[str | None, Quota | None]) -> None:
+    """Give accounts quotas (None as account: the default; None as quota: its removal)."""
+    if not changes:
+        return
+    kind = AlterClientQuotasRequest.EntryData
+    entries = [
+        kind(entity=[kind.EntityData(entity_type="user", entity_name=account)], ops=_operations(quota))
+        for account, quota in changes.items()
+    ]
+    with Session(connection) as session:
+        answer = session.ask(AlterClientQuotasRequest[1](entries=entries, validate_only=False))
+    for entry in answer.entries:
+        _check(entry.error_code, "setting quotas", connection)
+
+
+def fence(connection: Connection, transactional_id: str, transaction_timeout: float, timeout: float = 30.0) -> int:
+    """Shut out whoever writes under a transactional id, abort what it left open, and return the new epoch.
+
+    Whatever it sends afterwards is refused (KIP-98). Needs TRANSACTIONAL_ID WRITE. `transaction_timeout`, seconds, is what
+    the id's owner uses.
+    """
+    doing = f"fencing {transactional_id}"
+
+    def attempt() -> int:
+        request = InitProducerIdRequest[4](
+            transactional_id=transactional_id, transaction_timeout_ms=int(transaction_timeout * 1000)
+        )
+        answer = _ask_coordinator(connection, "transaction", transactional_id, request, doing)
+        _check(answer.error_code, doing, connection)
+        return int(answer.producer_epoch)
+
+    return _patiently(attempt, timeout)
+
+
+def leave_group(connection: Connection, group: str, instance: str, timeout: float = 5.0) -> bool:
+    """Take a static member out of its group at once; closing its client does not. False if the group knows no such one."""
+    doing = f"leaving group {group}"
+
+    def attempt() -> bool:
+        member = LeaveGroupRequest.MemberIdentity(member_id="", group_instance_id=instance)
+        request = LeaveGroupRequest[4](group_id=group, members=[member])
+        answer = _ask_coordinator(connection, "group", group, request, doing)
+        _check(answer.error_code, doing, connection)
+        code = answer.members[0].error_code
+        if code == _UNKNOWN_MEMBER:
+            return False
+        _check(code, doing, connection)
+        return True
+
+    return _patiently(attempt, timeout)
+
+
+def _access_rules_of(connection: Connection, address: str) -> frozenset[AccessRule]:
+    request = DescribeAclsRequest[2](
+        resource_type_filter=_ANY,
+        resource_name_filter=None,
+        pattern_type_filter=_ANY,
+        principal_filter=None,
+        host_filter=None,
+        operation=_ANY,
+        permission_type=_ANY,
+    )
+    with Session(connection, (address,)) as session:
+        answer = session.ask(request)
+    _check(answer.error_code, "listing access rules", connection)
+    return frozenset(
+        AccessRule(
+            principal=acl.principal,
+            resource_type=_name(ACLResourceType, resource.resource_type),
+            name=resource.resource_name,
+            operation=_name(ACLOperation, acl.operation),
+            pattern=_name(ACLResourcePatternType, resource.pattern_type),
+            permission=_name(ACLPermissionType, acl.permission_type),
+            host=acl.host,
+        )
+        for resource in answer.resources
+        for acl in resource.acls
+    )
+
+
+def _name(kinds: Message, code: int) -> str:
+    """Kafka's name of a code; newer brokers may know codes that the protocol classes do not."""
+    try:
+        return str(kinds(code).name)
+    except ValueError:
+        return str(code)
+
+
+def _operations(quota: Quota | None) -> list[Message]:
+    rates = {_READ: quota.read, _WRITE: quota.write} if quota else dict.fromkeys((_READ, _WRITE), 0.0)
+    kind = AlterClientQuotasRequest.EntryData.OpData
+    return [kind(key=key, value=value, remove=quota is None) for key, value in rates.items()]
+
+
+def _ask_coordinator(
+    connection: Connection, kind: Literal["group", "transaction"], key: str, request: Message, doing: str
+) -> Message:
+    with Session(connection) as session:
+        find = FindCoordinatorRequest[4](key_type=1 if kind == "transaction" else 0, coordinator_keys=[key])
+        (found,) = session.ask(find).coordinators
+    _check(found.error_code, doing, connection)
+    with Session(connection, (f"{found.host}:{found.port}",)) as session:
+        return session.ask(request)
+
+
+def _check(code: int, doing: str, connection: Connection) -> None:
+    if code == 0:
+        return
+    name = str(for_code(code).message)
+    if name in _PASSING:
+        raise BrokerBusy(f"{doing}: {name}", name, cure="try again")
+    raise refused(name, doing, connection.account)
+
+
+def _patiently(attempt: Callable[[], T], timeout: float) -> T:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return attempt()
+        except BrokerBusy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
