@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import date
 
+from confluent_kafka import TopicPartition
+
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route
 from bianhe.consumers.router.routing import SourceRecord, holds
+from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.log import EndOffsets, LogReader
+from bianhe.infra.kafka.errors import explained
+from bianhe.infra.kafka.log import LogReader
 from bianhe.schemas import names
 from bianhe.schemas.records.state import Position, ViewPosition, position_key, position_partition, view_key
 
@@ -16,10 +20,17 @@ from bianhe.schemas.records.state import Position, ViewPosition, position_key, p
 class Recovery:
     """Reads `bus.router-state`, and for filtered views the source itself."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, wait_seconds: float) -> None:
         self._connection = connection
+        self._wait_seconds = wait_seconds
         self._logs: dict[int, _StateLog] = {}
-        self._ends = EndOffsets(connection, names.ROUTER_GROUP, "read_uncommitted")
+        # Asks for ends only: from a client with a waiting fetch the answer takes as long as the fetch.
+        self._asker = clients.end_consumer(connection, names.ROUTER_GROUP, "read_uncommitted")
+
+    def close(self) -> None:
+        self._asker.close()
+        for log in self._logs.values():
+            log.close()
 
     def recover(self, topic: str, partition: int, route: Route, today: date) -> PartitionState | None:
         """The committed state of a source partition; None while a transaction that could change it is still open."""
@@ -27,34 +38,36 @@ class Recovery:
         log = self._logs.get(number)
         if log is None:
             log = self._logs[number] = _StateLog(self._connection, number)
-        if not log.read_to(self._ends.end(names.ROUTER_STATE, number)):
+        _, high_watermark = self._ends(names.ROUTER_STATE, number)
+        if not log.read_to(high_watermark):
             return None
-        first = self._ends.begin(topic, partition)
-        committed = log.position(topic, partition)
-        state = PartitionState(topic, partition, max(first, committed), log.views(topic, partition))
+        first, _ = self._ends(topic, partition)
+        state = PartitionState(
+            topic, partition, max(first, log.position(topic, partition)), log.views(topic, partition)
+        )
         state.begin_views(route.deliveries)
         self._rebuild(state, route, today)
         return state
 
+    def _ends(self, topic: str, partition: int) -> tuple[int, int]:
+        with explained(self._connection, f"reading the ends of {topic}"):
+            return self._asker.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._wait_seconds)
+
     def _rebuild(self, state: PartitionState, route: Route, today: date) -> None:
         """Find again which entities the filtered views hold: one pass over the source up to the position."""
-        begins = {d.topic: state.views[d.topic].begin for d in route.filtered}
-        start = min(begins.values(), default=state.committed)
+        begins = {delivery.topic: state.views[delivery.topic].begin for delivery in route.filtered}
+        start = max(min(begins.values(), default=state.committed), self._ends(state.topic, state.partition)[0])
         if start >= state.committed:
             return
-        reader = LogReader(self._connection, state.topic, state.partition, group=names.ROUTER_GROUP, begin=start)
-        for entry in reader.read_to_end():
-            if entry.offset >= state.committed:
-                break
-            record = SourceRecord(entry.offset, entry.key, entry.value, entry.timestamp)
-            for delivery, held in holds(record, route, today):
-                if record.offset < begins[delivery.topic] or record.append_millis >= delivery.until:
-                    continue
-                if held:
-                    state.held[delivery.topic].add(record.key or b"")
-                else:
-                    state.held[delivery.topic].discard(record.key or b"")
-        reader.close()
+        with LogReader(self._connection, state.topic, state.partition, group=names.ROUTER_GROUP, start=start) as reader:
+            for offset, key, value, append_millis in reader.read_to_end():
+                if offset >= state.committed:
+                    break
+                record = SourceRecord(offset, key, value, append_millis)
+                for delivery, held in holds(record, route, today):
+                    if key is None or offset < begins[delivery.topic] or append_millis >= delivery.until:
+                        continue
+                    (state.held[delivery.topic].add if held else state.held[delivery.topic].discard)(key)
 
 
 class _StateLog:
@@ -64,11 +77,14 @@ class _StateLog:
         self._reader = LogReader(connection, names.ROUTER_STATE, number, group=names.ROUTER_GROUP)
         self._latest: dict[str, bytes] = {}
 
+    def close(self) -> None:
+        self._reader.close()
+
     def read_to(self, high_watermark: int) -> bool:
         """Read all committed records; False while some below the high watermark are not yet decided."""
-        for entry in self._reader.read_to_end():
-            if entry.key is not None and entry.value is not None:
-                self._latest[entry.key.decode()] = entry.value
+        for record in self._reader.read_to_end():
+            if record.key is not None and record.value is not None:
+                self._latest[record.key.decode()] = record.value
         return self._reader.position >= high_watermark
 
     def position(self, topic: str, partition: int) -> int:

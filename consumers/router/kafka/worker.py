@@ -56,7 +56,7 @@ class Worker:
         """A record whose schema id was unknown once: at a policy read after it, it is decided."""
         self._writer = Writer(connection, self._id, limits)
         self._policy_log = LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP)
-        self._recovery = Recovery(connection)
+        self._recovery = Recovery(connection, limits.call_seconds_max)
         self._consumer: Consumer = clients.consumer(
             connection, names.ROUTER_GROUP, instance=self._id, start="error", isolation="read_committed"
         )
