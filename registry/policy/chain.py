@@ -11,8 +11,8 @@ from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.policy import Body, PolicyRecord
 
 
-class LogBehindDatabase(Fatal):
-    """The database knows more of the policy log than the log holds: one of them was restored or cut."""
+class LogUnlikeDatabase(Fatal):
+    """The policy log is not the one that this database was told of: one of them was restored, cut or replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,21 @@ def number(policy: Policy, rows: Iterable[OutboxRow], seen: Collection[str]) -> 
     return records
 
 
-def check_witness(policy: Policy, highest_number: int) -> None:
-    """Raise LogBehindDatabase if the database learned a number that the log does not have."""
-    if highest_number > policy.version:
-        raise LogBehindDatabase(
-            f"the policy log ends at {policy.version}, the database has read it to {highest_number}",
-            cause="the log was cut or replaced, or the database belongs to another cluster",
-            cure="stop the registry and compare both with a backup; nothing is appended until then",
-        )
+def check_witness(policy: Policy, highest: int, same: int | None) -> None:
+    """Raise LogUnlikeDatabase unless the log holds what the database last read back from it.
+
+    `highest` is the last number that the database knows (0: none), `same` the number it has for the record that the log
+    holds there. A longer log is right: the database may be an older backup.
+    """
+    if highest > policy.version:
+        raise _unlike(f"the policy log ends at {policy.version}, the database has read it to {highest}")
+    if highest and same != highest:
+        raise _unlike(f"record {highest} of the policy log is not the one that the database knows")
+
+
+def _unlike(message: str) -> LogUnlikeDatabase:
+    return LogUnlikeDatabase(
+        message,
+        cause="the log was cut or replaced, or the database belongs to another cluster",
+        cure="stop the registry and compare both with a backup; nothing is appended until then",
+    )

@@ -6,13 +6,13 @@ A row carries an id and no number; the log alone numbers, and the relay brings t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import Column, Connection, Integer, String, Table, Text, func, insert, select, update
 
+from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.sql import Instant, metadata
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.records.policy import Body, decode_body, encode_body
@@ -32,15 +32,6 @@ class NumberedTwice(Fatal):
     """The policy log gives a record another number than the database knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """A decided change of policy that the log has not numbered yet."""
-
-    id: str
-    at: datetime
-    body: Body
-
-
 def append(connection: Connection, bodies: Iterable[Body], at: datetime) -> list[str]:
     """Put bodies into the outbox within the caller's transaction; returns their ids, in order."""
     ids = []
@@ -54,6 +45,12 @@ def pending(connection: Connection) -> list[OutboxRow]:
     """The rows that have no number yet, in the order in which they were decided."""
     rows = connection.execute(select(outbox).where(outbox.c.number.is_(None)).order_by(outbox.c.position))
     return [OutboxRow(row.id, row.at, decode_body(row.body)) for row in rows]
+
+
+def decided(connection: Connection) -> list[Body]:
+    """Every body ever decided here, numbered or not, in order."""
+    rows = connection.execute(select(outbox.c.body).order_by(outbox.c.position))
+    return [decode_body(row.body) for row in rows]
 
 
 def numbered(connection: Connection, id: str, number: int) -> bool:

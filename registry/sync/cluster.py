@@ -17,8 +17,6 @@ class ResourceKind(StrEnum):
     GROUP = "GROUP"
     CLUSTER = "CLUSTER"
     TRANSACTIONAL_ID = "TRANSACTIONAL_ID"
-    DELEGATION_TOKEN = "DELEGATION_TOKEN"
-    USER = "USER"
 
 
 class Pattern(StrEnum):
@@ -37,20 +35,21 @@ class Effect(StrEnum):
 class AccessRule:
     """An ACL: one account may (or may not) do one operation on the things that carry a name.
 
-    `operation` is Kafka's name, such as READ. `account` is `*` where the rule is for everybody.
+    `operation` is Kafka's name, such as READ. `account` is `*` where the rule is for everybody. Kinds, patterns and
+    effects are Kafka's names too: a cluster may hold some that the bus never makes.
     """
 
     account: str
     operation: str
-    kind: ResourceKind
+    kind: str
     name: str
-    pattern: Pattern = Pattern.LITERAL
-    effect: Effect = Effect.ALLOW
+    pattern: str = Pattern.LITERAL
+    effect: str = Effect.ALLOW
     host: str = ANY_HOST
 
     def __str__(self) -> str:
-        kind = "" if self.kind is ResourceKind.TOPIC else f"{self.kind.lower().replace('_', ' ')} "
-        ending = "…" if self.pattern is Pattern.PREFIXED else ""
+        kind = "" if self.kind == ResourceKind.TOPIC else f"{self.kind.lower().replace('_', ' ')} "
+        ending = "…" if self.pattern == Pattern.PREFIXED else ""
         return f"{self.operation} {self.account} on {kind}{self.name}{ending}" + (
             f" from {self.host}" if self.host != ANY_HOST else ""
         )
@@ -68,18 +67,19 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Bytes per second that an account may send and receive; None where nothing is set."""
+    """Bytes per second that an account may send and receive, on each broker."""
 
-    send: float | None
-    receive: float | None
+    send: float
+    receive: float
 
     @classmethod
     def both(cls, bytes_per_second: int) -> Quota:
         return cls(float(bytes_per_second), float(bytes_per_second))
 
     def __str__(self) -> str:
-        sides = [f"{'–' if side is None else f'{side:,.0f}'} B/s" for side in (self.send, self.receive)]
-        return sides[0] + " each way" if sides[0] == sides[1] else f"send {sides[0]}, receive {sides[1]}"
+        if self.send == self.receive:
+            return f"{self.send:,.0f} B/s each way"
+        return f"send {self.send:,.0f} B/s, receive {self.receive:,.0f} B/s"
 
 
 @dataclass(frozen=True)

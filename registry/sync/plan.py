@@ -116,14 +116,14 @@ def plan(desired: Desired, actual: Actual) -> Plan:
     managed = [rule for rule in surplus if is_managed(rule, desired.departments)]
     removals = [RemoveRule(rule, _why_removed(rule, desired)) for rule in managed]
     steps = (
-        *(removal for removal in removals if removal.rule.effect is Effect.ALLOW),
+        *(removal for removal in removals if removal.rule.effect == Effect.ALLOW),
         *(RemoveAccount(name) for name in sorted(actual.accounts - desired.accounts.keys()) if _ours(name, desired)),
         *_topic_steps(desired.topics, actual.topics),
         *_quota_steps(desired, actual),
         *(IssueAccount(name) for name in names.BUS_ACCOUNTS if name not in actual.accounts),
         *(AddRule(rule, reason) for rule, reason in sorted(desired.rules.items()) if rule not in actual.rules),
         # To lift a prohibition opens, so it comes last.
-        *(removal for removal in removals if removal.rule.effect is Effect.DENY),
+        *(removal for removal in removals if removal.rule.effect == Effect.DENY),
     )
     return Plan(steps, tuple(_for_a_person(desired, actual)), tuple(_foreign(desired, actual, surplus)))
 
@@ -151,7 +151,7 @@ def line(step: Step) -> Line:
             return Line(Sign.CHANGE, "quota", f"{account}  none of its own", "not enabled in the catalog")
 
 
-_SCOPES: Final = {
+_SCOPES: Final[Mapping[str, tuple[str, ...]]] = {
     ResourceKind.TOPIC: names.MANAGED_PREFIXES,
     ResourceKind.GROUP: ("bus.", "bus-"),
     ResourceKind.TRANSACTIONAL_ID: ("bus.",),
@@ -163,11 +163,11 @@ def is_managed(rule: AccessRule, departments: frozenset[str]) -> bool:
     scopes = _SCOPES.get(rule.kind)
     if scopes is None:
         return rule.account in departments or rule.account.startswith("bus-")
-    if rule.kind is ResourceKind.GROUP:
+    if rule.kind == ResourceKind.GROUP:
         scopes = (*scopes, *(f"{department}." for department in departments))
     if rule.name == "*":
         return True
-    if rule.pattern is Pattern.LITERAL:
+    if rule.pattern == Pattern.LITERAL:
         return rule.name.startswith(scopes)
     return any(rule.name.startswith(scope) or scope.startswith(rule.name) for scope in scopes)
 

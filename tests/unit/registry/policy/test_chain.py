@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bianhe.registry.policy.chain import LogBehindDatabase, OutboxRow, check_witness, number
+from bianhe.registry.policy.chain import LogUnlikeDatabase, OutboxRow, check_witness, number
 from bianhe.schemas.policy import EMPTY, fold
 from support.policies import AT, department, policy
 
@@ -31,7 +31,17 @@ def test_records_continue_the_log_they_are_given() -> None:
     assert (second.number, second.previous) == (4, first.hash)
 
 
-def test_a_database_ahead_of_the_log_stops_the_relay() -> None:
-    check_witness(policy(department("renshe")), 1)
-    with pytest.raises(LogBehindDatabase, match="ends at 1"):
-        check_witness(policy(department("renshe")), 2)
+def test_a_database_that_knows_more_than_the_log_stops_the_relay() -> None:
+    check_witness(policy(department("renshe")), 1, 1)
+    with pytest.raises(LogUnlikeDatabase, match="ends at 1"):
+        check_witness(policy(department("renshe")), 2, None)
+
+
+@pytest.mark.parametrize("same", [None, 2])
+def test_a_log_with_another_record_at_the_last_number_stops_the_relay(same: int | None) -> None:
+    with pytest.raises(LogUnlikeDatabase, match="record 1"):
+        check_witness(policy(department("renshe")), 1, same)
+
+
+def test_a_database_that_knows_nothing_yet_may_be_brought_up_from_any_log() -> None:
+    check_witness(policy(department("renshe")), 0, None)

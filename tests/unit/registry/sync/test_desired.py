@@ -47,7 +47,7 @@ OPERATIONS = ("READ", "WRITE", "CREATE", "DELETE", "ALTER", "DESCRIBE_CONFIGS", 
 
 def allows(rule: AccessRule, account: str, operation: str, kind: ResourceKind, name: str) -> bool:
     """The broker's own reading of an access rule."""
-    named = name.startswith(rule.name) if rule.pattern is Pattern.PREFIXED else name == rule.name
+    named = name.startswith(rule.name) if rule.pattern == Pattern.PREFIXED else name == rule.name
     return (rule.account, rule.operation, rule.kind) == (account, operation, kind) and named
 
 
@@ -73,7 +73,7 @@ def test_every_account_may_do_exactly_this(
 
 
 def test_departments_have_literal_access_rules_only() -> None:
-    assert all(rule.pattern is Pattern.LITERAL for rule in desired(city()).rules if not rule.account.startswith("bus-"))
+    assert all(rule.pattern == Pattern.LITERAL for rule in desired(city()).rules if not rule.account.startswith("bus-"))
 
 
 def test_every_access_rule_names_what_carries_it() -> None:
@@ -85,7 +85,7 @@ def test_every_access_rule_names_what_carries_it() -> None:
 
 def test_a_grant_keeps_its_access_rule_until_the_log_says_effective() -> None:
     state = desired(city())
-    held = {rule.name for rule in state.rules if rule.account == "minzheng" and rule.kind is ResourceKind.TOPIC}
+    held = {rule.name for rule in state.rules if rule.account == "minzheng" and rule.kind == ResourceKind.TOPIC}
     assert held == {MAILBOXES["minzheng"]}
     ended = {(rule.account, rule.name): number for rule, number in state.ended.items()}
     assert ended == {("jiaoyu", MAILBOXES["jiaoyu"]): "G-2026-0004", ("shangwu", OPEN): "G-2026-0005"}

@@ -67,13 +67,13 @@ rules = st.builds(
     AccessRule,
     account=accounts,
     operation=st.sampled_from(["READ", "WRITE", "DESCRIBE", "ALL"]),
-    kind=st.sampled_from(ResourceKind),
+    kind=st.sampled_from([*ResourceKind, "DELEGATION_TOKEN"]),
     name=names,
     pattern=st.sampled_from(Pattern),
     effect=st.sampled_from(Effect),
     host=st.sampled_from(["*", "10.0.0.1"]),
 )
-quotas = st.builds(Quota, *[st.sampled_from([None, 1.0, 5_000_000.0])] * 2)
+quotas = st.builds(Quota, *[st.sampled_from([0.0, 1.0, 5_000_000.0])] * 2)
 topics = st.builds(
     Topic,
     names.filter(bool),
@@ -113,7 +113,7 @@ def test_killed_anywhere_and_planned_again_ends_in_the_same_cluster(actual: Actu
 @given(clusters)
 def test_nothing_opens_before_all_that_closes_is_closed(actual: Actual) -> None:
     allowing = [
-        step.rule.effect is Effect.ALLOW if isinstance(step, RemoveRule) else isinstance(step, RemoveAccount)
+        step.rule.effect == Effect.ALLOW if isinstance(step, RemoveRule) else isinstance(step, RemoveAccount)
         for step in plan(DESIRED, actual).steps
     ]
     assert allowing == sorted(allowing, reverse=True)

@@ -1,0 +1,203 @@
+"""The policy log on Kafka: reading it whole, and the relay that alone appends to it (design 3.4)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from confluent_kafka import KafkaException
+from sqlalchemy import Engine
+
+from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import ClientBroken, explain, explained
+from bianhe.infra.kafka.log import LogReader
+from bianhe.registry.policy import sql
+from bianhe.registry.policy.chain import OutboxRow, check_witness, number
+from bianhe.registry.sql import transaction
+from bianhe.schemas import names
+from bianhe.schemas.errors import BusError, Fatal, Transient
+from bianhe.schemas.policy import EMPTY, Policy, fold
+from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord
+
+TRANSACTION_SECONDS: Final = 10.0
+SETTLE_SECONDS: Final = 30.0
+"""Longer than an abandoned transaction with the broker's sweep can keep the log from being stable."""
+ROWS_MAX: Final = 500
+POLL_SECONDS: Final = 0.05
+RETRY_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 0.005
+
+log = structlog.get_logger("bianhe.relay")
+
+
+class PolicyLogUnsettled(Transient):
+    """A transaction on the policy log stayed open, so its end is not known yet."""
+
+
+class PolicyLog:
+    """The policy log as far as it was read: the fold, and which ids stand on it. Use it in a `with` block.
+
+    The account needs READ on the topic and on a group of its own name.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._stable = LogReader(connection, names.POLICY, 0, group=connection.account)
+        self._whole = LogReader(connection, names.POLICY, 0, group=connection.account, isolation="read_uncommitted")
+        self.policy: Policy = EMPTY
+        self.numbers: dict[str, int] = {}
+        """The number of every record on the log, by id."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stable.close()
+        self._whole.close()
+
+    def catch_up(self) -> Policy:
+        """Read to the log's end, once nothing on it is undecided; verifies the chain.
+
+        Raises PolicyLogUnsettled where a transaction stays open, BrokenPolicyLog where the chain does not hold.
+        """
+        end = self._whole.end()
+        deadline = time.monotonic() + SETTLE_SECONDS
+        self._advance()
+        while self._stable.position < end:
+            if time.monotonic() > deadline:
+                raise PolicyLogUnsettled(
+                    "the policy log has an open transaction",
+                    cause="a relay died in the middle of one; the broker ends it after its time-out",
+                    cure="try again in a few seconds",
+                )
+            time.sleep(_WAIT_SECONDS)
+            self._advance()
+        return self.policy
+
+    def _advance(self) -> None:
+        records = [PolicyRecord.decode(entry.value or b"") for entry in self._stable.read_to_end()]
+        if records:
+            self.policy = fold(self.policy, records)
+            self.numbers.update((record.id, record.number) for record in records)
+
+
+def read_policy(connection: Connection) -> Policy:
+    """The fold of the whole policy log as it stands now; raises what `PolicyLog.catch_up` raises."""
+    with PolicyLog(connection) as policy_log:
+        return policy_log.catch_up()
+
+
+class Relay:
+    """Brings outbox rows onto the policy log and their numbers back into the database.
+
+    One at a time holds the transactional id: a later relay shuts the earlier one out, which then ends with a Fatal
+    error and must not be restarted at once, for two that restart each other make no progress. Killed anywhere, it
+    leaves each row on the log once: the log is read before anything is appended, and its own numbers count.
+    """
+
+    def __init__(self, connection: Connection, engine: Engine) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._writer: _Writer | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Relay until told to stop. What passes is waited out; a Fatal error is for a person, not for a restart."""
+        while not stop.is_set():
+            try:
+                self.drain()
+                stop.wait(POLL_SECONDS)
+            except Fatal:
+                raise
+            except BusError as fault:
+                log.warning("waiting", fault=str(fault), cause=fault.cause)
+                self.close()
+                stop.wait(RETRY_SECONDS)
+        self.close()
+
+    def drain(self) -> int:
+        """Append all that waits in the outbox and return the policy version then."""
+        writer = self._writer = self._writer or self._open()
+        while True:
+            with transaction(self._engine) as connection:
+                rows = sql.pending(connection)[:ROWS_MAX]
+            if not rows:
+                return writer.log.policy.version
+            try:
+                writer.append(rows)
+            except BusError:
+                self.close()
+                raise
+            self._bring_back(rows, writer.log.numbers)
+            log.info("appended", rows=len(rows), version=writer.log.policy.version)
+
+    def close(self) -> None:
+        """Let go of the log; the next drain reads it again."""
+        if self._writer is not None:
+            self._writer.log.close()
+            self._writer = None
+
+    def _open(self) -> _Writer:
+        writer = _Writer(self._connection)
+        with transaction(self._engine) as connection:
+            highest = sql.highest_number(connection)
+            id = next((id for id, assigned in writer.log.numbers.items() if assigned == highest), "")
+            check_witness(writer.log.policy, highest, sql.number_of(connection, id))
+        return writer
+
+    def _bring_back(self, rows: Sequence[OutboxRow], numbers: dict[str, int]) -> None:
+        with transaction(self._engine) as connection:
+            for row in rows:
+                sql.numbered(connection, row.id, numbers[row.id])
+
+
+class _Writer:
+    """One life of the transactional producer: shuts its predecessor out, reads the log, appends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._producer = clients.transactional_producer(
+            connection, names.RELAY_TRANSACTIONAL_ID, TRANSACTION_SECONDS, linger_ms=0
+        )
+        with explained(connection, "taking over the policy log"):
+            self._producer.init_transactions(SETTLE_SECONDS)
+        self.log = PolicyLog(connection)
+        self.log.catch_up()
+
+    def append(self, rows: Sequence[OutboxRow]) -> None:
+        """Append the rows that the log does not hold, in one transaction, and read them back.
+
+        A request that librdkafka gave up may still end the next transaction early (design 3.3). On this one partition
+        that cuts no hole, and reading back tells it: the chain must end in the last record sent.
+        """
+        records = number(self.log.policy, rows, self.log.numbers)
+        if not records:
+            return
+        # Refused here rather than on the log: from there nobody could take it back.
+        expected = fold(self.log.policy, records)
+        try:
+            self._send(records)
+        except KafkaException as error:
+            raise explain(error.args[0], self._connection, "appending to the policy log") from error
+        except SystemError as error:
+            raise ClientBroken("the relay was shut out in the middle of a transaction", cause=str(error)) from error
+        if self.log.catch_up().head != expected.head:
+            raise BrokenPolicyLog(
+                f"the policy log does not end in record {expected.version} as it was sent",
+                cause="someone else writes the log",
+                cure="find who holds the transactional id bus.policy; nothing is appended until then",
+            )
+
+    def _send(self, records: Sequence[PolicyRecord]) -> None:
+        self._producer.begin_transaction()
+        for record in records:
+            self._producer.produce(names.POLICY, record.encode(), partition=0)
+        self._producer.commit_transaction(TRANSACTION_SECONDS)

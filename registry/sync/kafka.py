@@ -1,0 +1,136 @@
+"""What a cluster has, and the steps that change it. Needs an account that may alter the cluster."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bianhe.infra.kafka import access_rules, admin, raw
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.settings import read_secret, write_secret
+from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.sync.cluster import AccessRule, Actual, Quota, Topic
+from bianhe.registry.sync.desired import desired
+from bianhe.registry.sync.plan import (
+    AddRule,
+    CreateTopic,
+    IssueAccount,
+    Plan,
+    RemoveAccount,
+    RemoveQuota,
+    RemoveRule,
+    SetConfigs,
+    SetQuota,
+    Step,
+    plan,
+)
+from bianhe.schemas import names
+from bianhe.schemas.errors import Fatal
+from bianhe.schemas.policy import EMPTY, Policy
+
+_USER = "User:"
+
+
+class PolicyLogMissing(Fatal):
+    """The cluster carries resources but no policy log: what may be read cannot be known."""
+
+
+def plan_cluster(connection: Connection) -> Plan:
+    """The difference between what the policy log calls for and what the cluster is now."""
+    actual = observe(connection)
+    return plan(desired(_policy_in_force(connection, actual)), actual)
+
+
+def observe(connection: Connection) -> Actual:
+    """What the cluster has now. An access rule that any broker still knows is there."""
+    known = raw.access_rules(connection)
+    with admin.Admin(connection) as cluster:
+        topics = cluster.topics()
+    return Actual(
+        topics={name: Topic(name, topic.partitions, topic.config) for name, topic in topics.items()},
+        rules=frozenset(_from_kafka(rule) for rule in frozenset[access_rules.AccessRule]().union(*known.values())),
+        accounts=raw.accounts(connection),
+        quotas={account: Quota(quota.write, quota.read) for account, quota in raw.quotas(connection).items()},
+    )
+
+
+def brokers_with(connection: Connection, rule: AccessRule) -> dict[int, bool]:
+    """Whether each broker still knows an access rule, by node id. Raises BrokerUnreachable where one is silent."""
+    return {node: _to_kafka(rule) in rules for node, rules in raw.access_rules(connection).items()}
+
+
+def apply(
+    connection: Connection, steps: Iterable[Step], secret_files: Path, done: Callable[[Step], None] = lambda step: None
+) -> None:
+    """Take the steps in their order, those of one kind at once; `done` is told of each.
+
+    Killed anywhere, the next plan holds what is left. A component's new password goes into its file in `secret_files`.
+    """
+    with admin.Admin(connection) as cluster:
+        for _, alike in groupby(steps, type):
+            batch = list(alike)
+            _take(connection, cluster, batch, secret_files)
+            for step in batch:
+                done(step)
+
+
+def _policy_in_force(connection: Connection, actual: Actual) -> Policy:
+    if names.POLICY in actual.topics:
+        return read_policy(connection)
+    if any(name.startswith((names.SOURCE_PREFIX, names.OPEN_PREFIX, names.GRANT_PREFIX)) for name in actual.topics):
+        raise PolicyLogMissing(
+            f"the cluster carries resources but has no topic {names.POLICY}",
+            cause="the topic was deleted, or this is not the cluster it seems to be",
+            cure="restore the topic from a backup; until then nothing is opened or closed",
+        )
+    return EMPTY
+
+
+def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], secret_files: Path) -> None:
+    topics, rules_added, rules_removed = {}, [], []
+    for step in batch:
+        match step:
+            case CreateTopic(topic):
+                topics[topic.name] = admin.Topic(topic.partitions, topic.configs)
+            case SetConfigs(topic, differing):
+                cluster.alter_configs({topic.name: {key: topic.configs.get(key) for key in differing}})
+            case AddRule(rule, _):
+                rules_added.append(_to_kafka(rule))
+            case RemoveRule(rule, _):
+                rules_removed.append(_to_kafka(rule))
+            case IssueAccount(account):
+                cluster.set_password(account, _component_password(secret_files / account))
+            case RemoveAccount(account):
+                cluster.delete_account(account)
+            case SetQuota(account, quota):
+                raw.set_quotas(connection, {account: raw.Quota(read=quota.receive, write=quota.send)})
+            case RemoveQuota(account):
+                raw.set_quotas(connection, {account: None})
+    cluster.create_topics(topics)
+    cluster.delete_rules(rules_removed)
+    cluster.create_rules(rules_added)
+
+
+def _component_password(file: Path) -> SecretStr:
+    """The password in the file; a new one where there is none. One that was issued before a crash is used again."""
+    if file.exists():
+        return read_secret(file)
+    password = SecretStr(secrets.token_urlsafe(32))
+    write_secret(file, password)
+    return password
+
+
+def _from_kafka(rule: access_rules.AccessRule) -> AccessRule:
+    account = rule.principal.removeprefix(_USER)
+    return AccessRule(account, rule.operation, rule.resource_type, rule.name, rule.pattern, rule.permission, rule.host)
+
+
+def _to_kafka(rule: AccessRule) -> access_rules.AccessRule:
+    principal = rule.account if ":" in rule.account else f"{_USER}{rule.account}"
+    return access_rules.AccessRule(
+        principal, rule.kind, rule.name, rule.operation, rule.pattern, rule.effect, rule.host
+    )
