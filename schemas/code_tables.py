@@ -1,4 +1,4 @@
-"""Code tables as data: `codes/<name>.csv` has the columns code and title; `tables.csv` lists them with their standard."""
+"""Code tables as data: `codes/<name>.csv` with the columns code and title, and `tables.csv` with their standards."""
 
 from __future__ import annotations
 
