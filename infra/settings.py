@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from bianhe.schemas.errors import Rejected
@@ -21,6 +22,10 @@ def data_home() -> Path:
     if home := os.environ.get("BIANHE_HOME"):
         return Path(home)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "bianhe"
+
+
+class InvalidProfile(Rejected):
+    """A profile that is not there, is no TOML, or says what a profile does not say."""
 
 
 class KafkaSettings(BaseModel):
@@ -57,6 +62,23 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, data_home() / "bianhe.toml")
 
 
+class MissingSettings(Rejected):
+    """This process does not know which bus it belongs to."""
+
+
+def load() -> Settings:
+    """The settings of this process; raises MissingSettings naming those that are absent or wrong."""
+    try:
+        return Settings.model_validate({})
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        raise MissingSettings(
+            f"settings are missing or wrong: {wrong}",
+            cause=f"no BIANHE_… in the environment says them, nor does {data_home() / 'bianhe.toml'}",
+            cure="start a bus on this machine with bianhe up, which writes them, or point BIANHE_HOME at one",
+        ) from error
+
+
 def read_secret(path: Path) -> SecretStr:
     """The content of a secret file; raises MissingSecret if it is absent or readable by others."""
     try:
@@ -76,3 +98,46 @@ def write_secret(path: Path, secret: SecretStr) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(secret.get_secret_value())
     draft.replace(path)
+
+
+class Profile(BaseModel):
+    """What a department's client starts with (接入配置); carries no secret.
+
+    `key_secrets` is the directory of a provider's key secrets, `<resource>.key` each. Relative paths start where the
+    profile lies.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    department: str
+    bootstrap: str
+    registry: str
+    client: str = "main"
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    key_secrets: Path | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a profile; raises InvalidProfile."""
+        try:
+            profile = cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            facts = error.errors() if isinstance(error, ValidationError) else []
+            cause = "; ".join(f"{'.'.join(map(str, fact['loc']))}: {fact['msg']}" for fact in facts) or str(error)
+            raise InvalidProfile(
+                f"{path} is no profile", cause=cause, cure="write one: bianhe profile write <department> --to <file>"
+            ) from error
+        places = {
+            name: path.parent / place
+            for name in ("password_file", "ca_file", "key_secrets")
+            if (place := getattr(profile, name)) is not None
+        }
+        return profile.model_copy(update=places)
+
+    def password(self) -> SecretStr:
+        """The account's password: `BIANHE_PASSWORD`, else the password file. Raises MissingSecret."""
+        if password := os.environ.get("BIANHE_PASSWORD"):
+            return SecretStr(password)
+        if self.password_file is None:
+            raise MissingSecret("no password is given", cure="set BIANHE_PASSWORD, or password_file in the profile")
+        return read_secret(self.password_file)

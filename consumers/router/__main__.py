@@ -9,14 +9,14 @@ import threading
 from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.limits import Limits
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.settings import Settings, read_secret
+from bianhe.infra.settings import load, read_secret
 from bianhe.infra.telemetry import logs_to_stderr
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ROUTER_ACCOUNT
 
 
 def main() -> int:
-    settings = Settings()
+    settings = load()
     logs_to_stderr(settings.log_format)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

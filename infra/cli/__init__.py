@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from bianhe.infra.cli import up
 from bianhe.infra.cli.console import Exit, err, explain
 from bianhe.schemas.errors import BusError
 
@@ -15,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(up.up)
 
 
 def main() -> None:

@@ -78,6 +78,13 @@ def apply(
                 done(step)
 
 
+def prepare(connection: Connection, secret_files: Path) -> None:
+    """Bring up what the policy log itself needs: the bus topics and the components' accounts. Removes nothing."""
+    steps = plan(desired(EMPTY), observe(connection)).steps
+    opening = [step for step in steps if not isinstance(step, RemoveRule | RemoveAccount | RemoveQuota)]
+    apply(connection, opening, secret_files)
+
+
 def _policy_in_force(connection: Connection, actual: Actual) -> Policy:
     if names.POLICY in actual.topics:
         return read_policy(connection)

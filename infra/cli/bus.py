@@ -1,0 +1,128 @@
+"""Everything on one machine: the broker, the registry and a router worker, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import SecretStr
+
+from bianhe.infra.embedded.broker import EmbeddedBroker
+from bianhe.infra.embedded.children import Children
+from bianhe.infra.settings import KafkaSettings, Settings, write_secret
+from bianhe.registry.sync import kafka as sync
+from bianhe.schemas.errors import Transient
+
+REGISTRY: Final = "registry"
+READY_SECONDS: Final = 60.0
+Told = Callable[[str], None]
+
+
+class NotReady(Transient):
+    """A process of the bus does not come up."""
+
+
+class Bus:
+    """An embedded bus in a folder; its data is kept between starts. Use it in a `with` block.
+
+    Raises what EmbeddedBroker.start raises, and NotReady where the registry does not come up.
+    """
+
+    def __init__(
+        self, home: Path, *, registry: str = "http://127.0.0.1:8080", workers: int = 1, told: Told = lambda text: None
+    ) -> None:
+        self._home = home
+        self._told = told
+        self._workers = workers
+        self._registry = registry
+        self.broker = EmbeddedBroker(home / "kafka", progress=self._fetched)
+        self.children = Children(home / "logs", {"BIANHE_HOME": str(home)})
+
+    @property
+    def settings(self) -> Settings:
+        """What commands need to talk to this bus."""
+        kafka = KafkaSettings(bootstrap=self.broker.bootstrap, secrets=self._home / "kafka" / "secrets")
+        database = f"sqlite:///{self._home / 'registry.sqlite'}"
+        return Settings(home=self._home, kafka=kafka, database=database, registry=self._registry)
+
+    def __enter__(self) -> Self:
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.broker.start()
+            self._told("Kafka answers")
+            self._write_settings()
+            sync.prepare(self.broker.connection(), self.settings.kafka.secrets)
+            self._start_processes()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the workers, the registry and the broker, in this order."""
+        self.children.stop()
+        self.broker.stop()
+
+    def watch(self, stopped: Callable[[float], bool]) -> None:
+        """Start anew what ends by itself, until `stopped` (which waits the given seconds) says so."""
+        while not stopped(0.5):
+            for name in self.children.revive():
+                self._told(f"{name} ended and was started again; see {self.children.log(name)}")
+
+    def _fetched(self, done: int, total: int) -> None:
+        if done == total:
+            self._told(f"Kafka 4.4.0 ({total} jars, verified)")
+
+    def _write_settings(self) -> None:
+        settings = self.settings
+        lines = [
+            f"database = {json.dumps(settings.database)}",
+            f"registry = {json.dumps(settings.registry)}",
+            "[kafka]",
+            f"bootstrap = {json.dumps(settings.kafka.bootstrap)}",
+            f"secrets = {json.dumps(str(settings.kafka.secrets))}",
+        ]
+        (self._home / "bianhe.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        key = settings.kafka.secrets / "pseudonym-key"
+        if not key.exists():
+            write_secret(key, SecretStr(secrets.token_hex(32)))
+
+    def _start_processes(self) -> None:
+        self.children.start(REGISTRY, "bianhe.registry")
+        for worker in range(self._workers):
+            self.children.start(f"router-{worker}", "bianhe.consumers.router", str(worker))
+        self._await_registry()
+        self._told(f"registry answers at {self._registry}")
+
+    def _await_registry(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and not self.children.ended(REGISTRY):
+            try:
+                if httpx2.get(f"{self._registry}/health", timeout=2).status_code == 200:
+                    return
+            except httpx2.HTTPError:
+                pass
+            time.sleep(0.1)
+        log = self.children.log(REGISTRY)
+        raise NotReady(
+            f"the registry does not answer at {self._registry}",
+            cause=_last_line(log),
+            cure=f"read {log}; if port {urlsplit(self._registry).port} is taken, name another: --registry-port",
+        )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return lines[-1] if lines else "it said nothing"
