@@ -1,0 +1,311 @@
+"""What a schema must be to become a contract (R20): safe to walk, and read alike by every Avro library.
+
+A schema comes from outside: it is measured before anything recurses into it, and checked here before a library parses it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import avro.schema
+import fastavro.schema
+
+from bianhe.schemas.errors import Fault
+from bianhe.schemas.walk import RANGES
+
+SIZE_MAX: Final = 64 * 1024
+DEPTH_MAX: Final = 32
+FIELDS_MAX: Final = 512
+FIXED_MAX: Final = 64 * 1024
+DECIMAL_DIGITS_MAX: Final = 38
+_JSON_DEPTH_MAX: Final = 6 * DEPTH_MAX
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WIDTHS: Final = {
+    "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
+}  # fmt: skip
+_COMPLEX: Final = ("record", "enum", "fixed", "array", "map")
+_LOGICAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "date": ("int",),
+    "time-millis": ("int",),
+    "timestamp-millis": ("long",),
+    "timestamp-micros": ("long",),
+    "decimal": ("bytes", "fixed"),
+    "uuid": ("string",),
+}
+
+
+def faults(schema: object) -> list[Fault]:
+    """Return everything that keeps a parsed Avro JSON schema from being a contract; the place is the path of the field.
+
+    No recursion; at most 32 levels, 512 fields (those of a type that is named again count again) and 64 KiB; nothing in
+    an array or map that takes no bytes; unions `["null", T]` only; legal ASCII names, each once; the logical types
+    date, time-millis, timestamp-millis, timestamp-micros, decimal (38 digits at most) and uuid on their base types;
+    valid defaults; parsed by avro and fastavro. Safe on hostile input.
+    """
+    if fault := _size_fault(schema):
+        return [fault]
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        return [Fault("schema", "contract-record", "a contract is one record")]
+    rules = _Rules()
+    rules.type(schema, _Place("", "", 1))
+    return rules.found or _parse_faults(schema)
+
+
+def _size_fault(schema: object) -> Fault | None:
+    pending = [(schema, 1)]
+    while pending:
+        part, depth = pending.pop()
+        if depth > _JSON_DEPTH_MAX:
+            return Fault("schema", "contract-depth", f"nested deeper than {DEPTH_MAX} levels")
+        if isinstance(part, (dict, list)):
+            pending.extend((inner, depth + 1) for inner in (part.values() if isinstance(part, dict) else part))
+    try:
+        size = len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode())
+    except (TypeError, ValueError):
+        return Fault("schema", "contract-json", "not JSON text in UTF-8")
+    if size > SIZE_MAX:
+        return Fault("schema", "contract-size", f"{size} bytes, at most {SIZE_MAX}")
+    return None
+
+
+class _Place(NamedTuple):
+    """Where in the schema: path of field names, namespace in force, depth."""
+
+    path: str
+    namespace: str
+    depth: int
+
+    def field(self, name: str) -> _Place:
+        return self._replace(path=f"{self.path}.{name}" if self.path else name, depth=self.depth + 1)
+
+    def inner(self, part: str) -> _Place:
+        return self._replace(path=f"{self.path}.{part}" if self.path else part, depth=self.depth + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """Of a type with every named type written out: least bytes of a value, fields, levels."""
+
+    width: int = 0
+    fields: int = 0
+    depth: int = 1
+
+
+_FAULTY: Final = _Measure(width=1)
+
+
+class _Rules:
+    """One pass over a schema, at most 32 levels deep; collects faults and measures named types once."""
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+        self._measures: dict[str, _Measure | None] = {}  # None while the type is being read
+        self._definitions: dict[str, Mapping[str, Any]] = {}
+
+    def _fault(self, place: _Place, rule: str, message: str) -> _Measure:
+        self.found.append(Fault(place.path or "schema", f"contract-{rule}", message))
+        return _FAULTY
+
+    def type(self, shape: object, place: _Place) -> _Measure:
+        if place.depth > DEPTH_MAX:
+            return self._fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
+        if isinstance(shape, str):
+            return self._named(shape, place)
+        if isinstance(shape, list):
+            return self._union(shape, place)
+        if not isinstance(shape, dict) or not isinstance(shape.get("type"), str):
+            return self._fault(place, "type", "neither a type name, a union nor an object with a type")
+        kind = shape["type"]
+        if "logicalType" in shape:
+            self._logical(shape, place)
+        if kind not in _COMPLEX:
+            return self._named(kind, place)
+        if kind in ("array", "map"):
+            return self._items(shape, "items" if kind == "array" else "values", place)
+        name, inner = self._define(shape, place)
+        measure = self._body(shape, kind, inner)
+        if place.depth + measure.depth - 1 > DEPTH_MAX:
+            self._fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
+        self._measures[name] = measure
+        return measure
+
+    def _named(self, name: str, place: _Place) -> _Measure:
+        if name in _WIDTHS:
+            return _Measure(_WIDTHS[name])
+        full = _full_name(name, place.namespace)
+        if full not in self._measures:
+            return self._fault(place, "type", f"no type named {name!r}")
+        measure = self._measures[full]
+        if measure is None:
+            return self._fault(place, "recursion", f"{name} contains itself")
+        if place.depth + measure.depth - 1 > DEPTH_MAX:
+            return self._fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
+        return measure
+
+    def _union(self, branches: list[object], place: _Place) -> _Measure:
+        if len(branches) != 2 or branches[0] != "null" or branches[1] == "null" or isinstance(branches[1], list):
+            return self._fault(place, "union", 'a union is ["null", T]')
+        inner = self.type(branches[1], place)
+        return _Measure(1, inner.fields, inner.depth)
+
+    def _items(self, shape: Mapping[str, Any], part: str, place: _Place) -> _Measure:
+        if part not in shape:
+            return self._fault(place, "type", f"{shape['type']} without {part}")
+        inner = self.type(shape[part], place.inner(part))
+        if not inner.width and shape["type"] == "array":
+            return self._fault(place, "zero-width", "items that take no bytes")
+        if not inner.width:
+            return self._fault(place, "zero-width", "values that take no bytes")
+        return _Measure(1, inner.fields, inner.depth + 1)
+
+    def _define(self, shape: Mapping[str, Any], place: _Place) -> tuple[str, _Place]:
+        """Enter a named type; return its full name and the place inside it."""
+        name, namespace = shape.get("name"), shape.get("namespace", place.namespace)
+        if not isinstance(name, str) or not isinstance(namespace, str):
+            self._fault(place, "name", f"{shape['type']} without a name")
+            return "", place
+        full = _full_name(name, namespace)
+        if not all(_NAME.fullmatch(part) for part in full.split(".")):
+            self._fault(place, "name", f"{full!r} is no name: ASCII letters, digits and _, no digit first")
+        if full in _WIDTHS or full in _COMPLEX:
+            self._fault(place, "name", f"{full!r} is the name of an Avro type")
+        if full in self._measures:
+            self._fault(place, "name-once", f"{full} is defined twice")
+        self._measures[full] = None
+        self._definitions[full] = shape
+        return full, place._replace(namespace=full.rpartition(".")[0])
+
+    def _body(self, shape: Mapping[str, Any], kind: str, place: _Place) -> _Measure:
+        if kind == "record":
+            return self._record(shape, place)
+        if kind == "enum":
+            symbols = shape.get("symbols")
+            if not isinstance(symbols, list) or not symbols or not all(isinstance(each, str) for each in symbols):
+                return self._fault(place, "enum", "an enum without symbols")
+            for symbol in symbols:
+                if not _NAME.fullmatch(symbol):
+                    self._fault(place, "name", f"symbol {symbol!r}: ASCII letters, digits and _, no digit first")
+            if len(set(symbols)) < len(symbols):
+                self._fault(place, "name-once", "a symbol stands twice")
+            if "default" in shape and shape["default"] not in symbols:
+                self._fault(place, "default", "the default is no symbol")
+            return _Measure(1)
+        size = shape.get("size")
+        if type(size) is not int or not 1 <= size <= FIXED_MAX:
+            return self._fault(place, "fixed", f"the size of a fixed is a number from 1 to {FIXED_MAX}")
+        return _Measure(size)
+
+    def _record(self, shape: Mapping[str, Any], place: _Place) -> _Measure:
+        fields = shape.get("fields")
+        if not isinstance(fields, list) or not all(isinstance(each, dict) for each in fields):
+            return self._fault(place, "type", "a record without fields")
+        width = count = 0
+        depth = 1
+        seen: set[str] = set()
+        for number, field in enumerate(fields):
+            name = field.get("name")
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                self._fault(place.field(f"fields[{number}]"), "name", f"{name!r} is no name of a field")
+                continue
+            inner = place.field(name)
+            if name in seen:
+                self._fault(inner, "name-once", "a field of this name stands twice")
+            seen.add(name)
+            measure = self._field(field, inner)
+            width, count, depth = width + measure.width, count + 1 + measure.fields, max(depth, measure.depth + 1)
+        if count > FIELDS_MAX:
+            self._fault(place, "fields", f"{count} fields with those of its types, at most {FIELDS_MAX}")
+        return _Measure(width, count, depth)
+
+    def _field(self, field: Mapping[str, Any], place: _Place) -> _Measure:
+        if "type" not in field:
+            return self._fault(place, "type", "a field without a type")
+        if "logicalType" in field:
+            self._fault(place, "logical-type", "logicalType stands beside the type, must stand inside it")
+        before = len(self.found)
+        measure = self.type(field["type"], place)
+        if "default" in field and len(self.found) == before:
+            if not self._accepts(field["type"], field["default"], place.namespace):
+                self._fault(place, "default", "the default is no value of the type (of a union: of its first branch)")
+        return measure
+
+    def _logical(self, shape: Mapping[str, Any], place: _Place) -> None:
+        logical, kind = shape["logicalType"], shape["type"]
+        bases = _LOGICAL.get(logical) if isinstance(logical, str) else None
+        if bases is None:
+            self._fault(place, "logical-type", f"logical type {logical!r} is none of {', '.join(_LOGICAL)}")
+        elif kind not in bases:
+            self._fault(place, "logical-type", f"{logical} is on {kind}, must be on {' or '.join(bases)}")
+        elif logical == "decimal":
+            precision, scale, size = shape.get("precision"), shape.get("scale", 0), shape.get("size", FIXED_MAX)
+            if type(precision) is not int or not 1 <= precision <= DECIMAL_DIGITS_MAX:
+                self._fault(place, "logical-type", f"a decimal has a precision from 1 to {DECIMAL_DIGITS_MAX}")
+            elif type(scale) is not int or not 0 <= scale <= precision:
+                self._fault(place, "logical-type", "the scale of a decimal is from 0 to its precision")
+            elif type(size) is int and (10**precision).bit_length() + 1 > 8 * size:
+                self._fault(place, "logical-type", f"{size} bytes cannot hold {precision} digits")
+
+    def _accepts(self, shape: Any, value: Any, namespace: str) -> bool:
+        """Whether a default is a value of a type that has no faults."""
+        if isinstance(shape, list):
+            return value is None
+        if isinstance(shape, str) and shape not in _WIDTHS:
+            full = _full_name(shape, namespace)
+            return self._accepts(self._definitions[full], value, full.rpartition(".")[0])
+        kind = shape if isinstance(shape, str) else shape["type"]
+        match kind:
+            case "null":
+                return value is None
+            case "boolean":
+                return isinstance(value, bool)
+            case "int" | "long":
+                logical = None if isinstance(shape, str) else shape.get("logicalType")
+                low, high = RANGES[logical or kind]
+                return type(value) is int and low <= value <= high
+            case "float" | "double":
+                return type(value) in (int, float)
+            case "bytes" | "fixed":
+                octets = isinstance(value, str) and all(ord(each) < 256 for each in value)
+                return octets and (kind == "bytes" or len(value) == shape["size"])
+            case "string":
+                return isinstance(value, str)
+            case "enum":
+                return value in shape["symbols"]
+            case "array":
+                return isinstance(value, list) and all(self._accepts(shape["items"], each, namespace) for each in value)
+            case "map":
+                return isinstance(value, dict) and all(
+                    self._accepts(shape["values"], each, namespace) for each in value.values()
+                )
+        inner = _full_name(shape["name"], shape.get("namespace", namespace)).rpartition(".")[0]
+        return isinstance(value, dict) and all(
+            self._accepts(field["type"], value[field["name"]], inner) if field["name"] in value else "default" in field
+            for field in shape["fields"]
+        )
+
+
+def _full_name(name: str, namespace: str) -> str:
+    return name if "." in name or not namespace else f"{namespace}.{name}"
+
+
+def _parse_faults(schema: Mapping[str, Any]) -> list[Fault]:
+    """What the two libraries say of a schema that the rules accept."""
+    found = []
+    for library, parse in (("avro", _parse_avro), ("fastavro", fastavro.schema.parse_schema)):
+        try:
+            parse(schema)  # type: ignore[operator]
+        except Exception as error:  # they raise whatever the schema made them stumble over
+            found.append(Fault("schema", "contract-parses", f"{library} refuses it: {type(error).__name__} {error}"))
+    return found
+
+
+def _parse_avro(schema: Mapping[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        avro.schema.parse(json.dumps(schema))

@@ -1,0 +1,175 @@
+"""The slicer does on bytes what fastavro does by decoding, and takes only what fastavro would write."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.avro_records import (
+    EVENT,
+    SECRET,
+    contract_of,
+    contracts,
+    decode,
+    delivered,
+    encode,
+    records,
+    views,
+    without_logical_types,
+)
+
+from bianhe.schemas.contract import InvalidContract
+from bianhe.schemas.grant import Condition, Mask, MaskKind, Operator
+from bianhe.schemas.slicer import Slicer
+from bianhe.schemas.view import View, open_view
+from bianhe.schemas.wire import Malformed, Reason
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "malformed"
+generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@generous
+@given(st.data())
+def test_slices_equal_decode_project_mask_encode(data: st.DataObject) -> None:
+    contract = data.draw(contracts())
+    record = data.draw(records(contract))
+    some = data.draw(st.lists(views(contract, record), min_size=1, max_size=4))
+    body = encode(contract.schema, record)
+
+    slices = Slicer(contract, [(view, SECRET) for view in some]).slice(body)
+
+    assert slices == [delivered(view, decode(contract.schema, body)) for view in some]
+
+
+@generous
+@given(st.data())
+def test_what_is_not_refused_is_a_record_in_its_canonical_form(data: st.DataObject) -> None:
+    contract = data.draw(contracts())
+    record = data.draw(records(contract))
+    view = data.draw(views(contract, record))
+    slicer = Slicer(contract, [(view, SECRET)])
+    plain = without_logical_types(contract.schema)
+    for _ in range(20):
+        mutant = data.draw(_mutants(encode(contract.schema, record)))
+        try:
+            slices = slicer.slice(mutant)
+        except Malformed:
+            continue
+        decode(contract.schema, mutant)
+        assert encode(plain, decode(plain, mutant)) == mutant
+        assert slices == [delivered(view, decode(plain, mutant), plain=True)]
+
+
+@st.composite
+def _mutants(draw: st.DrawFn, body: bytes) -> bytes:
+    at = draw(st.integers(0, len(body)))
+    gone = draw(st.integers(0, 3))
+    new = draw(st.sampled_from([b"", b"\0", b"\1", b"\2", b"\x80", b"\xff", b"\x80\0"]) | st.binary(max_size=12))
+    return body[:at] + new + body[at + gone :]
+
+
+@generous
+@given(st.data())
+def test_every_part_of_a_record_is_refused_and_so_is_a_record_with_more(data: st.DataObject) -> None:
+    contract = data.draw(contracts())
+    body = encode(contract.schema, data.draw(records(contract)))
+    slicer = Slicer(contract, [(open_view(contract), None)])
+    for end in {data.draw(st.integers(0, len(body) - 1)), len(body) - 1}:
+        with pytest.raises(Malformed):
+            slicer.slice(body[:end])
+    with pytest.raises(Malformed) as trailing:
+        slicer.slice(body + data.draw(st.binary(min_size=1, max_size=9)))
+    assert trailing.value.reason is Reason.TRAILING
+
+
+def _cases() -> list[Any]:
+    cases = []
+    for path in sorted(VECTORS.glob("*.json")):
+        vectors = json.loads(path.read_text(encoding="utf-8"))
+        cases += [
+            pytest.param(
+                vectors["items"], bytes.fromhex(case["hex"]), case["reason"], id=f"{path.stem}: {case['name']}"
+            )
+            for case in vectors["cases"]
+        ]
+    return cases
+
+
+@pytest.mark.parametrize(("items", "body", "reason"), _cases())
+def test_malformed_bytes_are_refused_for_their_reason_in_little_memory(
+    items: dict[str, Any], body: bytes, reason: str
+) -> None:
+    contract = contract_of(items)
+    slicer = Slicer(contract, [(View(contract, tuple(items), {}, ()), None)])
+    tracemalloc.start()
+    try:
+        if reason == "":
+            assert slicer.slice(body) == [body]
+            return
+        with pytest.raises(Malformed) as refused:
+            slicer.slice(body)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert refused.value.reason is Reason[reason]
+
+
+def test_a_refusal_carries_nothing_of_the_record() -> None:
+    contract = contract_of({"name": "string"})
+    body = encode(contract.schema, {**EVENT, "name": "张三"})[:-1] + b"\xff"
+    with pytest.raises(Malformed) as refused:
+        Slicer(contract, []).slice(body)
+    error: BaseException | None = refused.value
+    while error is not None:
+        assert not isinstance(error, UnicodeDecodeError)
+        error = error.__cause__ or error.__context__
+
+
+def test_null_matches_no_condition_not_even_the_empty_prefix() -> None:
+    contract = contract_of({"name": ["null", "string"]})
+    rules = [Condition(item="name", operator=operator, values=("",)) for operator in Operator]
+    slicer = Slicer(contract, [(View(contract, ("name",), {}, (rule,)), None) for rule in rules])
+    assert slicer.slice(encode(contract.schema, {**EVENT, "name": None})) == [None] * len(rules)
+    assert None not in slicer.slice(encode(contract.schema, {**EVENT, "name": ""}))
+
+
+def test_a_prefix_does_not_look_beyond_its_item() -> None:
+    contract = contract_of({"division": "string", "street": "string"})
+    rule = Condition(item="division", operator=Operator.PREFIX, values=("41\x042",))
+    slicer = Slicer(contract, [(View(contract, ("division",), {}, (rule,)), None)])
+    assert slicer.slice(encode(contract.schema, {**EVENT, "division": "41", "street": "2x"})) == [None]
+
+
+def test_a_named_type_may_be_named_again() -> None:
+    point = {"type": "record", "name": "Point", "fields": [{"name": "x", "type": "int"}, {"name": "y", "type": "int"}]}
+    fields = [{"name": "from", "type": point}, {"name": "to", "type": "Point"}]
+    contract = contract_of({"line": {"type": "record", "name": "Line", "fields": fields}})
+    body = encode(contract.schema, {**EVENT, "line": {"from": {"x": 1, "y": 2}, "to": {"x": 3, "y": -400}}})
+    assert Slicer(contract, [(View(contract, ("line",), {}, ()), None)]).slice(body) == [body]
+
+
+def test_arrays_in_arrays_go_as_deep_as_a_contract_may() -> None:
+    shape: Any = "string"
+    value: Any = "深"
+    for _ in range(28):
+        shape, value = {"type": "array", "items": shape}, [value]
+    contract = contract_of({"deep": shape})
+    body = encode(contract.schema, {**EVENT, "deep": value})
+    assert Slicer(contract, [(View(contract, ("deep",), {}, ()), None)]).slice(body) == [body]
+
+
+def test_a_contract_against_the_rules_gets_no_slicer() -> None:
+    with pytest.raises(InvalidContract):
+        Slicer(contract_of({"bomb": {"type": "array", "items": "null"}}), [])
+
+
+def test_a_pseudonym_needs_a_secret() -> None:
+    contract = contract_of({"name": "string"})
+    view = View(contract, ("name",), {"name": Mask(item="name", kind=MaskKind.PSEUDONYM)}, ())
+    with pytest.raises(ValueError, match="no secret"):
+        Slicer(contract, [(view, None)])
