@@ -30,25 +30,21 @@ CENTRES: Final = {
 """Longitude and latitude (CGCS2000) about the middle of every division."""
 
 OFFICES: Final = {
-    name: uscc.make("11", "410200", f"MBX{number:05}")
-    for number, name in enumerate(
-        (
-            "开封市公安局",
-            "开封市市场监督管理局",
-            "开封市自然资源和规划局",
-            "开封市政务服务和大数据管理局",
-            "开封市交通运输局",
-            "开封市住房和城乡建设局",
-            "开封市卫生健康委员会",
-            "开封市教育体育局",
-            "开封市残疾人联合会",
-            "开封市烟草专卖局",
-            "开封市民政局",
-        ),
-        start=1,
-    )
+    name: uscc.make("11", "410200", f"MBX91{number:03}")
+    for name, number in {
+        "开封市公安局": 2,
+        "开封市市场监督管理局": 3,
+        "开封市自然资源和规划局": 4,
+        "开封市民政局": 8,
+        "开封市住房和城乡建设局": 10,
+        "开封市教育体育局": 11,
+        "开封市卫生健康委员会": 12,
+        "开封市交通运输局": 901,
+        "开封市残疾人联合会": 902,
+        "开封市烟草专卖局": 903,
+    }.items()
 }
-"""Invented credit codes of the offices that keep registers or issue licences."""
+"""Invented credit codes of the offices that keep registers or issue licences, as the sample catalog has them."""
 
 _DISTRICTS = (
     *("410212", "410202", "410221", "410203", "410223", "410222"),

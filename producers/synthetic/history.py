@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from functools import partial
 from random import Random
 from typing import Final
 
@@ -61,13 +60,17 @@ def story_citizen(seed: int) -> str:
 
 
 def _register(resource: str, count: int, seed: int, blank: State) -> Register:
-    registers = {
-        "population": partial(PopulationRegister, seed, count, blank),
-        "legal-entity": partial(LegalEntityRegister, seed, blank),
-        "geospatial": partial(GeospatialRegister, seed, blank),
-        "licence": partial(LicenceRegister, seed, blank),
-    }
-    return registers[resource]()
+    match resource:
+        case "population":
+            return PopulationRegister(seed, count, blank)
+        case "legal-entity":
+            return LegalEntityRegister(seed, blank)
+        case "geospatial":
+            return GeospatialRegister(seed, blank)
+        case "licence":
+            return LicenceRegister(seed, blank)
+        case _:
+            raise ValueError(f"the city keeps no register {resource!r}")
 
 
 def _moments(count: int, rng: Random) -> Iterator[datetime]:
