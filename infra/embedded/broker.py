@@ -192,7 +192,7 @@ class EmbeddedBroker:
         deadline = time.monotonic() + START_SECONDS
         former = FormerSelf(self.log, replace(node, bootstrap=f"{HOST}:{self._ports.controller}"))
         self._run([*command, "kafka.Kafka", str(self._settings)])
-        
+
         def answers() -> None:
             former.step_aside()
             check_login(node)
@@ -256,5 +256,3 @@ def _last_complaint(files: list[Path]) -> str:
                 if any(word in line for word in (" ERROR ", " FATAL ", "Exception", "Error")):
                     return line[:300]
     return "the logs name no error"
-
-

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from jgo import MavenContext
+from jgo.maven import MavenContext
 from requests import RequestException
 
 from bianhe.schemas.errors import Rejected, Transient

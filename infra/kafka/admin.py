@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from confluent_kafka import IsolationLevel, TopicPartition
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has types and no __all__
     AclBinding,
     AclBindingFilter,
     AclOperation,
@@ -69,6 +69,7 @@ class Admin:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The client has no close; the last lines of its log are fetched, then its threads end with the object.
         self._client.poll(0)
 
     def topics(self) -> dict[str, Topic]:
@@ -96,8 +97,10 @@ class Admin:
 
     def alter_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set settings of topics; None returns a setting to the broker's default, what is not named stays."""
-        resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=_entries(settings))
-                     for name, settings in changes.items()]
+        resources = [
+            ConfigResource(ResourceType.TOPIC, name, incremental_configs=_entries(settings))
+            for name, settings in changes.items()
+        ]
         if resources:
             self._wait(self._client.incremental_alter_configs(resources), "altering topic settings")
 
@@ -130,7 +133,8 @@ class Admin:
         level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
         with explained(self._connection, f"reading the ends of {topic}"):
             partitions = self._client.list_topics(topic, timeout=self._timeout).topics[topic].partitions
-            asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions}
+            latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            asked = {TopicPartition(topic, partition): latest for partition in partitions}
             answers = self._client.list_offsets(asked, isolation_level=level, request_timeout=self._timeout)
             return {place.partition: future.result().offset for place, future in answers.items()}
 
@@ -207,5 +211,3 @@ def _parts(
         AclOperation[rule.operation],
         AclPermissionType[rule.permission],
     )
-
-

@@ -32,11 +32,16 @@ def producer(
     *,
     linger_ms: int = 5,
     compression: str = "none",
+    delivery_timeout: float = 120.0,
     logger: logging.Logger = LOGGER,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> Producer:
-    """A producer that neither doubles nor reorders; each record's delivery callback is called."""
-    return Producer(_producing(connection, linger_ms, compression, on_error), logger=logger)
+    """A producer that neither doubles nor reorders; each record's delivery callback is called.
+
+    A record is tried again for `delivery_timeout` seconds and then reported as not delivered.
+    """
+    options: Options = {"delivery.timeout.ms": int(delivery_timeout * 1000)}
+    return Producer(_producing(connection, linger_ms, compression, on_error) | options, logger=logger)
 
 
 def transactional_producer(
@@ -67,13 +72,18 @@ def consumer(
     instance: str | None = None,
     start: Start = "earliest",
     isolation: Isolation = "read_committed",
+    shows_ends: bool = False,
     logger: logging.Logger = LOGGER,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> Consumer:
-    """A consumer that commits nothing by itself. With `instance` it is a static member, missed after 8 s."""
+    """A consumer that commits nothing by itself. With `instance` it is a static member, missed after 8 s.
+
+    With `shows_ends` it gives an EOF event whenever it has read a partition to its end.
+    """
     options: Options = _consuming(connection, group, isolation, on_error) | {
         "auto.offset.reset": start,
         "partition.assignment.strategy": "cooperative-sticky",
+        "enable.partition.eof": shows_ends,
         "fetch.wait.max.ms": 100,
     }
     if instance is not None:

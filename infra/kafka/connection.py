@@ -12,8 +12,8 @@ from pydantic import SecretStr
 class Connection:
     """An account at a cluster. Its repr is safe to log: the password does not show.
 
-    `bootstrap` is `host:port`, several with commas. Without `ca_file` (PEM) nothing is encrypted, which is right for the
-    embedded broker on 127.0.0.1 alone.
+    `bootstrap` is `host:port`, several with commas. Without `ca_file` (PEM) nothing is encrypted, which is right for
+    the embedded broker on 127.0.0.1 alone.
     """
 
     bootstrap: str

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
@@ -48,7 +48,6 @@ class LogReader:
         self._reader = clients.end_consumer(connection, group, isolation, logger)
         # A client of its own, which never fetches: behind a waiting fetch the question takes as long as the wait.
         self._asker = clients.end_consumer(connection, group, isolation, logger)
-        self._assigned = False
         self.position = start
 
     def __enter__(self) -> Self:
@@ -76,34 +75,30 @@ class LogReader:
         end = self.end()
         if self.position >= end:
             return []
-        self._resume()
-        records: list[LogRecord] = []
+        # Assigned only while it reads: a fetch that waits for nothing, every 10 ms, costs the broker a fifth of a core.
         with explained(self._connection, f"reading {self._place.topic}"):
-            # Behind the last record lie transaction markers: only the EOF event tells that nothing more is to come.
-            deadline = time.monotonic() + self._timeout
-            while self.position < end:
-                message = self._reader.poll(self._timeout)
-                if message is None or time.monotonic() > deadline:
-                    raise unreachable(self._connection.bootstrap)
-                self._take(message, records)
-        self._reader.pause([self._place])
+            self._reader.assign([TopicPartition(self._place.topic, self._place.partition, self.position)])
+            try:
+                records, self.position = self._read_until(end)
+            finally:
+                self._reader.unassign()
         return records
 
-    def _resume(self) -> None:
-        place = TopicPartition(self._place.topic, self._place.partition, self.position)
-        if self._assigned:
-            self._reader.resume([place])
-        else:
-            self._reader.assign([place])
-            self._assigned = True
-
-    def _take(self, message: Message, records: list[LogRecord]) -> None:
-        error, offset = message.error(), message.offset()
-        assert offset is not None
-        if error is None:
-            records.append(LogRecord(offset, message.key(), message.value(), message.timestamp()[1]))
-            self.position = offset + 1
-        elif error.code() == KafkaError._PARTITION_EOF:
-            self.position = offset
-        elif error.fatal() or not error.retriable():
-            raise KafkaException(error)
+    def _read_until(self, end: int) -> tuple[list[LogRecord], int]:
+        records: list[LogRecord] = []
+        position = self.position
+        deadline = time.monotonic() + self._timeout
+        # Behind the last record lie transaction markers: only the EOF event tells that nothing more is to come.
+        while position < end:
+            message = self._reader.poll(self._timeout)
+            if message is None or time.monotonic() > deadline:
+                raise unreachable(self._connection.bootstrap)
+            error, offset = message.error(), message.offset()
+            if error is None and offset is not None:
+                records.append(LogRecord(offset, message.key(), message.value(), message.timestamp()[1]))
+                position = offset + 1
+            elif error is not None and error.code() == KafkaError._PARTITION_EOF and offset is not None:
+                position = offset
+            elif error is not None and not error.retriable():
+                raise KafkaException(error)
+        return records, position

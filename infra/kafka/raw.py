@@ -1,7 +1,7 @@
 """The requests that librdkafka lacks, or answers wrongly.
 
-Quotas, fencing a transactional id and leaving a group as a static member it cannot say. Listing access rules it can, but
-shows an account that may not look an empty list; listing accounts kills the process there.
+Quotas, fencing a transactional id and leaving a group as a static member it does not have. Asked for access rules by an
+account that may not look, it returns an empty list; asked for accounts, it kills the process.
 """
 
 from __future__ import annotations
@@ -60,13 +60,11 @@ class Quota:
 
 def access_rules(connection: Connection) -> dict[int, frozenset[AccessRule]]:
     """Every access rule, as each broker by its node id knows them. Raises RefusedByBroker without CLUSTER DESCRIBE."""
-    return {
-        node: _access_rules_of(connection, address) for node, address in sorted(check_login(connection).items())
-    }
+    return {node: _access_rules_of(connection, address) for node, address in sorted(check_login(connection).items())}
 
 
 def accounts(connection: Connection) -> frozenset[str]:
-    """The accounts that can log in (SCRAM). Needs CLUSTER DESCRIBE: without it no answer comes, so BrokerUnreachable."""
+    """The accounts that can log in (SCRAM). Without CLUSTER DESCRIBE no answer comes at all: BrokerUnreachable."""
     with Session(connection) as session:
         answer = session.ask(DescribeUserScramCredentialsRequest[0](users=None))
         _check(answer.error_code, "listing accounts", connection)
@@ -105,8 +103,8 @@ def set_quotas(connection: Connection, changes: Mapping[str | None, Quota | None
 def fence(connection: Connection, transactional_id: str, transaction_timeout: float, timeout: float = 30.0) -> int:
     """Shut out whoever writes under a transactional id, abort what it left open, and return the new epoch.
 
-    Whatever it sends afterwards is refused (KIP-98). Needs TRANSACTIONAL_ID WRITE. `transaction_timeout`, seconds, is what
-    the id's owner uses.
+    Whatever it sends afterwards is refused (KIP-98). Needs TRANSACTIONAL_ID WRITE. `transaction_timeout`, in
+    seconds, is the one that the id's owner uses.
     """
     doing = f"fencing {transactional_id}"
 
@@ -122,7 +120,7 @@ def fence(connection: Connection, transactional_id: str, transaction_timeout: fl
 
 
 def leave_group(connection: Connection, group: str, instance: str, timeout: float = 5.0) -> bool:
-    """Take a static member out of its group at once; closing its client does not. False if the group knows no such one."""
+    """Take a static member out of its group at once, as closing its client does not. False if it was not in it."""
     doing = f"leaving group {group}"
 
     def attempt() -> bool:

@@ -82,7 +82,7 @@ class Session:
                 raise BrokerUnreachable(
                     f"no trusted connection to {address}",
                     cause=f"TLS: {error}",
-                    cure="check ca_file in the profile: it must hold the authority that signed the broker's certificate",
+                    cure="correct ca_file in the profile: the authority that signed the broker's certificate",
                 ) from error
         raise unreachable(self._bootstrap)
 
@@ -131,8 +131,8 @@ def brokers(session: Session) -> dict[int, str]:
 def check_login(connection: Connection, timeout: float = 10.0) -> dict[int, str]:
     """Log in and return the cluster's brokers, or raise within seconds what stands in the way.
 
-    Raises BrokerUnreachable (nobody answers, or no broker is ready) and LoginRefused. librdkafka tells a refused login to
-    a callback only, while its calls time out: ask here first.
+    Raises BrokerUnreachable (nobody answers, or no broker is ready) and LoginRefused. librdkafka tells a refused login
+    to a callback only, while its calls time out: ask here first.
     """
     with Session(connection, timeout=timeout) as session:
         found = brokers(session)
