@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator
+from sqlalchemy import Column, Connection, DateTime, Dialect, Engine, Integer, MetaData, Table, TypeDecorator, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from bianhe.schemas.errors import Fatal, Transient
@@ -39,6 +39,10 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+turn: Final = Table("turn", metadata, Column("number", Integer, nullable=False))
+"""One row that every deciding transaction updates first, so that they follow one another on any database."""
+
+
 class DatabaseBusy(Transient):
     """The database did not answer, or another process held it for too long."""
 
@@ -58,6 +62,14 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             yield connection
     except (OperationalError, DatabaseError) as error:
         raise explained(error) from error
+
+
+@contextmanager
+def deciding(engine: Engine) -> Iterator[Connection]:
+    """A transaction that decides: one at a time, so that numbers have no gap and what was read stays true."""
+    with transaction(engine) as connection:
+        connection.execute(update(turn).values(number=turn.c.number + 1))
+        yield connection
 
 
 def explained(error: DatabaseError) -> DatabaseBusy | DatabaseUnusable:

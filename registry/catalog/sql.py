@@ -1,0 +1,369 @@
+"""The catalog in the database: import from a file, and what it says now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from bianhe.registry.catalog.bodies import ContractText, bodies, department_body
+from bianhe.registry.catalog.entry import Catalog, CatalogItem, Department, InvalidCatalog, Resource, parse
+from bianhe.registry.catalog.lint import Findings, lint
+from bianhe.registry.contracts.registration import schema_text
+from bianhe.registry.contracts.sql import bind, latest_text, schema_id, text_of
+from bianhe.registry.policy.sql import append, decided
+from bianhe.registry.sql import Instant, deciding, metadata, transaction
+from bianhe.schemas import compatibility, contract_rules, names
+from bianhe.schemas.contract import Contract, InvalidContract, shipped
+from bianhe.schemas.errors import Fault, Rejected
+from bianhe.schemas.records.policy import Body, Granted, OpenChannel, Revoked
+from bianhe.schemas.records.policy import Resource as ResourceBody
+from bianhe.schemas.view import open_view
+
+catalog_table: Final = Table(
+    "catalog",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("edition", String(20), nullable=False),
+    Column("notice", String(100), nullable=False),
+    Column("authority", String(40), nullable=False),
+    Column("purposes", JSON, nullable=False),
+    Column("writers", JSON, nullable=False),
+    Column("imported_at", Instant, nullable=False),
+)
+
+department_table: Final = Table(
+    "department",
+    metadata,
+    Column("code", String(40), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("title", String(500), nullable=False),
+    Column("uscc", String(18), nullable=False),
+    Column("level", String(10), nullable=False),
+    Column("clients", JSON, nullable=False),
+    Column("bytes_per_second", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+)
+
+resource_table: Final = Table(
+    "resource",
+    metadata,
+    Column("code", String(40), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("title", String(500), nullable=False),
+    Column("provider", ForeignKey("department.code"), nullable=False),
+    Column("source_of_record", ForeignKey("department.code"), nullable=False),
+    Column("base", Boolean, nullable=False),
+    Column("ndrc_code", String(64), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("format", String(500), nullable=False),
+    Column("update_cycle", String(500), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("partitions", Integer, nullable=False),
+    Column("erasure_days", Integer, nullable=False),
+    Column("standing_consent", Boolean, nullable=False),
+    Column("schema_id", ForeignKey("schema_text.id"), nullable=False),
+)
+
+item_table: Final = Table(
+    "item",
+    metadata,
+    Column("resource", ForeignKey("resource.code"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("title", String(500), nullable=False),
+    Column("part", String(10), nullable=False),
+    Column("sharing", String(20), nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("scope", JSON, nullable=False),
+    Column("basis", JSON, nullable=True),
+    Column("secrecy", String(10), nullable=False),
+)
+
+open_channel: Final = Table(
+    "open_channel",
+    metadata,
+    Column("topic", String(200), primary_key=True),
+    Column("resource", ForeignKey("resource.code"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("schema_id", ForeignKey("schema_text.id"), nullable=False),
+)
+
+
+class NoCatalog(Rejected):
+    """There is no catalog yet, or not what was asked for in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did: the catalog now in force, and the policy bodies it put into the outbox, by outbox id."""
+
+    catalog: Catalog
+    written: Mapping[str, Body] = field(default_factory=dict)
+
+
+def read_catalog(path: Path) -> tuple[Catalog, dict[str, Contract], Findings]:
+    """Read a catalog file and its contracts, and lint them; raises InvalidCatalog where its form is wrong.
+
+    The contract of a resource is `<code>.v<version>.avsc` beside the file, else the one that ships with the bus.
+    """
+    try:
+        catalog = parse(path.read_bytes(), path.name)
+    except OSError as error:
+        raise InvalidCatalog(path.name, [Fault(str(path), "file", error.strerror or str(error))]) from error
+    contracts: dict[str, Contract] = {}
+    faults: list[Fault] = []
+    for resource in catalog.resources:
+        place = f"{path.name}, resource {resource.code}, contract v{resource.version}"
+        try:
+            schema = json.loads(_contract_text(path, resource))
+            unfit = contract_rules.faults(schema)
+            faults += [Fault(f"{place}, {fault.place}", fault.rule, fault.message, cure=fault.cure) for fault in unfit]
+            if not unfit:
+                contracts[resource.code] = Contract.parse(schema_text(schema))
+        except (InvalidContract, ValueError, RecursionError) as error:
+            faults.append(Fault(place, "contract", str(error)))
+    found = lint(catalog, contracts, path.name)
+    return catalog, contracts, Findings((*found.faults, *faults), found.warnings)
+
+
+def _contract_text(catalog: Path, resource: Resource) -> str:
+    beside = catalog.with_name(f"{resource.code}.v{resource.version}.avsc")
+    return beside.read_text(encoding="utf-8") if beside.is_file() else shipped(resource.code, resource.version)
+
+
+def import_catalog(engine: Engine, path: Path, routers: int, at: datetime) -> Imported:
+    """Take over a catalog file whole, or nothing of it: raises InvalidCatalog with every fault.
+
+    What it changes goes onto the policy log through the outbox; the same file again changes nothing.
+    """
+    catalog, contracts, findings = read_catalog(path)
+    if findings.faults:
+        raise InvalidCatalog(path.name, list(findings.faults))
+    writers = tuple(names.router_transactional_id(worker) for worker in range(routers))
+    with deciding(engine) as connection:
+        before = _stored(connection)
+        if before and (faults := _succession_faults(connection, before, catalog, contracts, path.name)):
+            raise InvalidCatalog(path.name, faults)
+        texts = {code: schema_text(contract.schema) for code, contract in contracts.items()}
+        in_force = {code: ContractText(schema_id(connection, text), text) for code, text in texts.items()}
+        old = _bodies_in_force(connection, before) if before else []
+        gone = (
+            [department for department in before.departments if department.code not in catalog.department]
+            if before
+            else []
+        )
+        changed = [body for body in bodies(catalog, in_force, writers) if body not in old]
+        changed += [department_body(department, enabled=False) for department in gone]
+        _store(connection, catalog, in_force, writers, at)
+        channels = [_next_channel(connection, resource, contracts[resource.code]) for resource in catalog.resources]
+        changed += [channel for channel in channels if channel]
+        return Imported(catalog, _write(connection, changed, at))
+
+
+def load(connection: Connection) -> Catalog:
+    """The catalog in force; raises NoCatalog before the first import."""
+    catalog = _stored(connection)
+    if catalog is None:
+        raise NoCatalog("there is no catalog yet", cure="import one: bianhe catalog import <file>")
+    return catalog
+
+
+def show(engine: Engine) -> Catalog:
+    """The catalog in force; raises NoCatalog before the first import."""
+    with transaction(engine) as connection:
+        return load(connection)
+
+
+def contract_of(connection: Connection, resource: str, version: int) -> Contract:
+    """The contract of a resource's version, as last imported; raises NoCatalog if there is none."""
+    text = latest_text(connection, names.value_subject(names.source_topic(resource, version)))
+    if text is None:
+        raise NoCatalog(f"the catalog has no resource {resource}.v{version}", cure="bianhe catalog show lists them")
+    return Contract.parse(text)
+
+
+def present_channel(connection: Connection, resource: str, version: int) -> str | None:
+    """The topic of the open channel that is written now, None where there is none."""
+    row = connection.execute(_channels(resource, version)).first()
+    return None if row is None else str(row.topic)
+
+
+def _channels(resource: str, version: int) -> Any:
+    return (
+        select(open_channel)
+        .where(open_channel.c.resource == resource, open_channel.c.version == version)
+        .order_by(open_channel.c.revision.desc())
+    )
+
+
+def _write(connection: Connection, changed: Sequence[Body], at: datetime) -> dict[str, Body]:
+    """Put bodies into the outbox and their schemas under their subjects."""
+    written = dict(zip(append(connection, changed, at), changed, strict=True))
+    for outbox_id, body in written.items():
+        if isinstance(body, ResourceBody):
+            bind(
+                connection, names.value_subject(names.source_topic(body.code, body.version)), body.schema_id, outbox_id
+            )
+        elif isinstance(body, OpenChannel):
+            bind(connection, names.value_subject(body.topic), body.schema_id, outbox_id)
+    return written
+
+
+def _next_channel(connection: Connection, resource: Resource, contract: Contract) -> OpenChannel | None:
+    view = open_view(contract)
+    if not view.items:
+        return None
+    text = schema_text(view.schema())
+    id = schema_id(connection, text)
+    last = connection.execute(_channels(resource.code, resource.version)).first()
+    if last is not None and last.schema_id == id:
+        return None
+    revision = 1 if last is None else last.revision + 1
+    topic = names.open_topic(resource.code, resource.version, revision)
+    connection.execute(
+        insert(open_channel).values(
+            topic=topic, resource=resource.code, version=resource.version, revision=revision, schema_id=id
+        )
+    )
+    return OpenChannel(
+        resource=resource.code,
+        version=resource.version,
+        revision=revision,
+        topic=topic,
+        schema_id=id,
+        view_schema=text,
+    )
+
+
+def _succession_faults(
+    connection: Connection, before: Catalog, catalog: Catalog, contracts: Mapping[str, Contract], file: str
+) -> list[Fault]:
+    """What a catalog may not change in the one before it: names on the cluster last for ever (design 3.1)."""
+    faults = []
+    for old in before.resources:
+        place = f"{file}, resource {old.code}"
+        new = catalog.resource.get(old.code)
+        if new is None:
+            faults.append(Fault(place, "resource-lasts", "is in force and cannot leave the catalog"))
+        elif new.version < old.version:
+            faults.append(Fault(place, "version-grows", f"version {old.version} is in force, {new.version} is older"))
+        elif new.version == old.version:
+            faults += _contract_faults(connection, old, new, contracts[old.code], place)
+    return faults
+
+
+def _contract_faults(
+    connection: Connection, old: Resource, new: Resource, contract: Contract, place: str
+) -> list[Fault]:
+    faults = []
+    if new.partitions != old.partitions:
+        message = f"{old.partitions} partitions stay for the life of v{old.version}"
+        faults.append(Fault(f"{place}, partitions", "partitions-last", message, cure="raise the version"))
+    in_force = contract_of(connection, old.code, old.version)
+    where = f"{place}, contract v{old.version}"
+    faults += [
+        Fault(f"{where}, {f.place}", f.rule, f.message, cure=f.cure)
+        for f in compatibility.faults(in_force.schema, contract.schema)
+    ]
+    channel = present_channel(connection, old.code, old.version)
+    if channel and open_view(in_force).schema() != open_view(contract).schema():
+        bodies_so_far = decided(connection)
+        ended = {body.grant for body in bodies_so_far if isinstance(body, Revoked)}
+        grants = [
+            body.grant.number
+            for body in bodies_so_far
+            if isinstance(body, Granted) and body.topic == channel and body.grant.number not in ended
+        ]
+        if grants:
+            message = f"the open channel would change under {len(grants)} grants ({grants[0]} …)"
+            faults.append(Fault(where, "view-lasts", message, cure="end these grants first, then import"))
+    return faults
+
+
+def _bodies_in_force(connection: Connection, catalog: Catalog) -> list[Body]:
+    writers = connection.execute(select(catalog_table.c.writers)).scalar_one()
+    ids = connection.execute(select(resource_table.c.code, resource_table.c.schema_id))
+    texts = {row.code: ContractText(row.schema_id, text_of(connection, row.schema_id)) for row in ids}
+    return bodies(catalog, texts, tuple(writers))
+
+
+def _stored(connection: Connection) -> Catalog | None:
+    head = connection.execute(select(catalog_table)).first()
+    if head is None:
+        return None
+    items: dict[str, list[CatalogItem]] = {}
+    for row in connection.execute(select(item_table).order_by(item_table.c.position)).mappings():
+        fields = {key: value for key, value in row.items() if key not in ("resource", "position")}
+        items.setdefault(row["resource"], []).append(CatalogItem.model_validate(fields))
+    resources = connection.execute(select(resource_table).order_by(resource_table.c.position)).mappings()
+    departments = connection.execute(
+        select(department_table).where(department_table.c.enabled).order_by(department_table.c.position)
+    ).mappings()
+    return Catalog(
+        edition=head.edition,
+        notice=head.notice,
+        authority=head.authority,
+        purposes=tuple(head.purposes),
+        departments=tuple(Department.model_validate(_fields(Department, row)) for row in departments),
+        resources=tuple(
+            Resource.model_validate({**_fields(Resource, row), "items": items.get(row["code"], [])})
+            for row in resources
+        ),
+    )
+
+
+def _fields(model: type[Department] | type[Resource], row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key in model.model_fields}
+
+
+def _store(
+    connection: Connection,
+    catalog: Catalog,
+    contracts: Mapping[str, ContractText],
+    writers: tuple[str, ...],
+    at: datetime,
+) -> None:
+    head = catalog.model_dump(mode="json", include={"edition", "notice", "authority", "purposes"})
+    connection.execute(delete(catalog_table))
+    connection.execute(insert(catalog_table).values(id=1, **head, writers=writers, imported_at=at))
+    connection.execute(update(department_table).values(enabled=False))
+    for position, department in enumerate(catalog.departments):
+        _upsert(
+            connection, department_table, {**department.model_dump(mode="json"), "position": position, "enabled": True}
+        )
+    for position, resource in enumerate(catalog.resources):
+        row = resource.model_dump(mode="json", exclude={"items"})
+        schema = contracts[resource.code].schema_id
+        _upsert(connection, resource_table, {**row, "position": position, "schema_id": schema})
+        connection.execute(delete(item_table).where(item_table.c.resource == resource.code))
+        for place, item in enumerate(resource.items):
+            values = {"resource": resource.code, "position": place, **item.model_dump(mode="json")}
+            connection.execute(insert(item_table).values(values))
+
+
+def _upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    changed = connection.execute(update(table).where(table.c.code == row["code"]).values(row))
+    if changed.rowcount == 0:
+        connection.execute(insert(table).values(row))

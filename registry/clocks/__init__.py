@@ -1,0 +1,1 @@
+"""Statutory time limits and the working-day calendar that they are counted on."""

@@ -1,0 +1,45 @@
+"""The grounds on which a grant may end: data, read from `grounds.csv`. Without one nothing is revoked."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from bianhe.schemas.errors import Rejected
+
+
+class UnknownGround(Rejected):
+    """A revocation without a ground that the law knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A ground for ending a grant, with the article that it rests on."""
+
+    code: str
+    title: str
+    basis: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.title}"
+
+
+def ground(code: str) -> Ground:
+    """The ground of this code; raises UnknownGround."""
+    known = _grounds()
+    if code not in known:
+        raise UnknownGround(
+            f"{code!r} is no ground for ending a grant" if code else "a grant ends on a ground only",
+            cause="a running share may not be stopped without reason (809 article 27)",
+            cure=f"one of {', '.join(known)}",
+        )
+    return known[code]
+
+
+@cache
+def _grounds() -> Mapping[str, Ground]:
+    text = (resources.files("bianhe.registry.sharing") / "grounds.csv").read_text(encoding="utf-8")
+    return {row["code"]: Ground(**row) for row in csv.DictReader(text.splitlines())}

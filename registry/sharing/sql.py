@@ -1,0 +1,316 @@
+"""Applications, decisions and grants in the database. A use case is one transaction, its policy bodies included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    Engine,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from bianhe.registry.catalog.sql import NoCatalog, contract_of, load, present_channel
+from bianhe.registry.clocks.sql import calendar
+from bianhe.registry.contracts.sql import bind, schema_id
+from bianhe.registry.policy.sql import append, number_of
+from bianhe.registry.sharing import application as rules
+from bianhe.registry.sharing.application import STANDING_CONSENT, Application, Request, State
+from bianhe.registry.sharing.compile import compile_grant
+from bianhe.registry.sharing.grounds import ground as known_ground
+from bianhe.registry.sharing.letter import agreement, refusal
+from bianhe.registry.sql import Instant, deciding, metadata, transaction
+from bianhe.schemas import names
+from bianhe.schemas.contract import Contract
+from bianhe.schemas.errors import Rejected
+from bianhe.schemas.grant import CITY_TIME, Condition, Grant, Mask
+from bianhe.schemas.policy import GrantState
+from bianhe.schemas.records.policy import Effective, Granted, Revoked
+
+application_table: Final = Table(
+    "application",
+    metadata,
+    Column("number", String(20), primary_key=True),
+    Column("request", JSON, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("submitted_at", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("due", Date, nullable=True),
+    Column("due_provisional", Boolean, nullable=False),
+    Column("decided_at", Instant, nullable=True),
+    Column("decided_by", String(100), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("grant", String(20), nullable=True, unique=True),
+    Column("letter", Text, nullable=False),
+)
+"""`letter` is the answer as it was sent, empty before."""
+
+grant_table: Final = Table(
+    "grant",
+    metadata,
+    Column("number", String(20), primary_key=True),
+    Column("application", ForeignKey("application.number"), nullable=False, unique=True),
+    Column("department", ForeignKey("department.code"), nullable=False),
+    Column("resource", ForeignKey("resource.code"), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("topic", String(200), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    Column("outbox_id", ForeignKey("outbox.id"), nullable=False),
+    Column("ground", String(40), nullable=True),
+    Column("revoked_by", String(100), nullable=True),
+    Column("revoked_at", Instant, nullable=True),
+)
+
+
+class Unknown(Rejected):
+    """There is no application or grant of this number."""
+
+
+class NotRevoked(Rejected):
+    """An edge for a grant that nobody ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRow:
+    """A grant as the registry keeps it; `policy` is its number on the policy log, None while it waits for the relay."""
+
+    grant: Grant
+    application: str
+    digest: str
+    topic: str
+    state: GrantState
+    decided_at: datetime
+    policy: int | None
+    ground: str | None
+    revoked_at: datetime | None
+
+
+def submit(engine: Engine, request: Request, at: datetime) -> Application:
+    """Take an application; under standing consent an unconditional one comes back granted.
+
+    Raises InvalidApplication with every fault, Withheld, NoCatalog; then no number is used up.
+    """
+    with deciding(engine) as connection:
+        catalog = load(connection)
+        if request.resource not in catalog.resource:
+            known = ", ".join(catalog.resource)
+            raise NoCatalog(f"the catalog has no resource {request.resource!r}", cure=f"it has {known}")
+        resource = catalog.resource[request.resource]
+        contract = contract_of(connection, resource.code, resource.version)
+        number = _next_number(connection, application_table, "A", at)
+        taken = rules.submit(request, catalog, contract, number, at)
+        at_once = resource.standing_consent and rules.unconditional(request, contract)
+        waiting = rules.with_due_date(taken, contract, calendar(connection))
+        connection.execute(insert(application_table).values(**_row(waiting), letter=""))
+        return _grant(connection, waiting, contract, (), (), STANDING_CONSENT, at) if at_once else waiting
+
+
+def agree(
+    engine: Engine, number: str, masks: tuple[Mask, ...], row_rule: tuple[Condition, ...], by: str, at: datetime
+) -> GrantRow:
+    """Grant an application, with masks and a row rule on top of what was asked.
+
+    Raises Unknown, AlreadyDecided, InvalidDecision with every fault.
+    """
+    with deciding(engine) as connection:
+        application = _application(connection, number)
+        contract = contract_of(connection, application.request.resource, application.version)
+        decided = _grant(connection, application, contract, masks, row_rule, by, at)
+        assert decided.grant is not None
+        return _grant_row(connection, decided.grant)
+
+
+def refuse(engine: Engine, number: str, reason: str, by: str, at: datetime) -> Application:
+    """Refuse an application with a reason; raises Unknown, AlreadyDecided, InvalidDecision."""
+    with deciding(engine) as connection:
+        decided = rules.refused(_application(connection, number), reason, by, at)
+        _keep(connection, decided, refusal(decided, load(connection)))
+        return decided
+
+
+def applications(engine: Engine, state: State | None = None) -> list[Application]:
+    """All applications, or those in one state, in the order of their numbers."""
+    query = select(application_table).order_by(application_table.c.submitted_at, application_table.c.number)
+    if state is not None:
+        query = query.where(application_table.c.state == state)
+    with transaction(engine) as connection:
+        return [_read(row) for row in connection.execute(query).mappings()]
+
+
+def application(engine: Engine, number: str) -> Application:
+    """One application; raises Unknown."""
+    with transaction(engine) as connection:
+        return _application(connection, number)
+
+
+def grants(engine: Engine, department: str | None = None, resource: str | None = None) -> list[GrantRow]:
+    """All grants, or those of a department or on a resource, in the order of their numbers."""
+    query = select(grant_table.c.number).order_by(grant_table.c.decided_at, grant_table.c.number)
+    if department is not None:
+        query = query.where(grant_table.c.department == department)
+    if resource is not None:
+        query = query.where(grant_table.c.resource == resource)
+    with transaction(engine) as connection:
+        return [_grant_row(connection, row.number) for row in connection.execute(query).all()]
+
+
+def grant(engine: Engine, number: str) -> GrantRow:
+    """One grant; raises Unknown."""
+    with transaction(engine) as connection:
+        return _grant_row(connection, number)
+
+
+def letter(engine: Engine, number: str) -> str:
+    """The letter that answered an application, by its number or that of its grant; raises Unknown."""
+    column = application_table.c.grant if number.startswith("G-") else application_table.c.number
+    with transaction(engine) as connection:
+        text = connection.execute(select(application_table.c.letter).where(column == number)).scalar()
+    if not text:
+        raise Unknown(f"there is no letter for {number}", cure="bianhe application list shows what is answered")
+    return text
+
+
+def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime) -> GrantRow:
+    """Begin the end of a grant: its record goes onto the policy log, sync does the rest (design 3.5).
+
+    Raises Unknown, UnknownGround. A grant that is being revoked already stays as it is.
+    """
+    reason = known_ground(ground)
+    with deciding(engine) as connection:
+        row = _grant_row(connection, number)
+        if row.state is GrantState.ACTIVE:
+            append(connection, [Revoked(grant=number, ground=reason.code, decided_by=by)], at)
+            change = {"state": GrantState.REVOKING, "ground": reason.code, "revoked_by": by, "revoked_at": at}
+            connection.execute(update(grant_table).where(grant_table.c.number == number).values(change))
+        return _grant_row(connection, number)
+
+
+def take_effect(engine: Engine, number: str, edge: dict[int, int], at: datetime) -> str | None:
+    """Write down the edge of a revoked grant, once; returns the outbox id, None if it was written before.
+
+    Raises Unknown, and NotRevoked for a grant that is still active.
+    """
+    with deciding(engine) as connection:
+        row = _grant_row(connection, number)
+        if row.state is GrantState.ACTIVE:
+            raise NotRevoked(f"{number} was not revoked")
+        if row.state is GrantState.EFFECTIVE:
+            return None
+        body = Effective(grant=number, edge={str(partition): end for partition, end in edge.items()})
+        [outbox_id] = append(connection, [body], at)
+        change = {"state": GrantState.EFFECTIVE}
+        connection.execute(update(grant_table).where(grant_table.c.number == number).values(change))
+        return outbox_id
+
+
+def recompute_deadlines(connection: Connection) -> None:
+    """Count provisional time limits again, after the calendar has learnt a year."""
+    query = select(application_table).where(
+        application_table.c.due_provisional, application_table.c.state == State.SUBMITTED
+    )
+    for row in connection.execute(query).mappings().all():
+        waiting = _read(row)
+        contract = contract_of(connection, waiting.request.resource, waiting.version)
+        again = rules.with_due_date(waiting, contract, calendar(connection))
+        _keep(connection, again, "")
+
+
+def _grant(
+    connection: Connection,
+    waiting: Application,
+    contract: Contract,
+    masks: tuple[Mask, ...],
+    row_rule: tuple[Condition, ...],
+    by: str,
+    at: datetime,
+) -> Application:
+    """Make the grant, put it into the outbox with its schema, and answer the application with the letter."""
+    given = rules.agree(waiting, masks, row_rule, contract, _next_number(connection, grant_table, "G", at))
+    decided = rules.granted(waiting, given, by, at)
+    channel = present_channel(connection, given.resource, given.version)
+    delivery = compile_grant(given, contract, channel)
+    id = schema_id(connection, delivery.schema)
+    body = Granted(grant=given, digest=given.digest, topic=delivery.topic, schema_id=id, view_schema=delivery.schema)
+    [outbox_id] = append(connection, [body], at)
+    bind(connection, names.value_subject(delivery.topic), id, outbox_id)
+    connection.execute(
+        insert(grant_table).values(
+            number=given.number,
+            application=waiting.number,
+            department=given.department,
+            resource=given.resource,
+            body=given.model_dump(mode="json"),
+            digest=given.digest,
+            topic=delivery.topic,
+            state=GrantState.ACTIVE,
+            decided_at=at,
+            outbox_id=outbox_id,
+        )
+    )
+    _keep(connection, decided, agreement(decided, given, delivery.view, delivery.topic, load(connection)))
+    return decided
+
+
+def _next_number(connection: Connection, table: Table, letter: str, at: datetime) -> str:
+    """The next number of the year: nothing is ever deleted, so counting leaves no gap."""
+    prefix = f"{letter}-{at.astimezone(CITY_TIME).year}-"
+    taken = select(func.count()).select_from(table).where(table.c.number.startswith(prefix))
+    return f"{prefix}{connection.execute(taken).scalar_one() + 1:04}"
+
+
+def _row(application: Application) -> dict[str, Any]:
+    return {
+        **application.model_dump(exclude={"request"}),
+        "request": application.request.model_dump(mode="json"),
+    }
+
+
+def _read(row: Mapping[str, Any]) -> Application:
+    return Application.model_validate({name: row[name] for name in Application.model_fields})
+
+
+def _keep(connection: Connection, decided: Application, letter: str) -> None:
+    query = update(application_table).where(application_table.c.number == decided.number)
+    connection.execute(query.values(**_row(decided), letter=letter))
+
+
+def _application(connection: Connection, number: str) -> Application:
+    query = select(application_table).where(application_table.c.number == number)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise Unknown(f"there is no application {number}", cure="bianhe application list shows them")
+    return _read(row)
+
+
+def _grant_row(connection: Connection, number: str) -> GrantRow:
+    row = connection.execute(select(grant_table).where(grant_table.c.number == number)).first()
+    if row is None:
+        raise Unknown(f"there is no grant {number}", cure="bianhe grant list shows them")
+    return GrantRow(
+        grant=Grant.model_validate(row.body),
+        application=row.application,
+        digest=row.digest,
+        topic=row.topic,
+        state=GrantState(row.state),
+        decided_at=row.decided_at,
+        policy=number_of(connection, row.outbox_id),
+        ground=row.ground,
+        revoked_at=row.revoked_at,
+    )
