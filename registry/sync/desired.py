@@ -44,7 +44,7 @@ def desired(policy: Policy) -> Desired:
         ended={
             rule: number
             for number, grant in policy.grants.items()
-            if not grant.readable and (rule := _reading(grant)) not in rules
+            if not grant.readable and (rule := reading_rule(grant)) not in rules
         },
         departments=frozenset(policy.departments),
     )
@@ -120,7 +120,7 @@ def _department_rules(policy: Policy) -> dict[AccessRule, str]:
         reasons[AccessRule(resource.provider, "WRITE", ResourceKind.TOPIC, source)].append(f"resource {resource.code}")
     for number, grant in policy.grants.items():
         if grant.readable:
-            reasons[_reading(grant)].append(number)
+            reasons[reading_rule(grant)].append(number)
     for department in policy.departments.values():
         for client in department.clients:
             group = names.group(department.code, client)
@@ -133,5 +133,6 @@ def _department_rules(policy: Policy) -> dict[AccessRule, str]:
     }
 
 
-def _reading(grant: GrantInForce) -> AccessRule:
+def reading_rule(grant: GrantInForce) -> AccessRule:
+    """The access rule by which a department reads what its grant delivers."""
     return AccessRule(grant.grant.department, "READ", ResourceKind.TOPIC, grant.topic)

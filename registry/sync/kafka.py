@@ -63,6 +63,12 @@ def brokers_with(connection: Connection, rule: AccessRule) -> dict[int, bool]:
     return {node: _to_kafka(rule) in rules for node, rules in raw.access_rules(connection).items()}
 
 
+def remove_rule(connection: Connection, rule: AccessRule) -> None:
+    """Remove one access rule. Each broker learns of it in its own time: ask `brokers_with`."""
+    with admin.Admin(connection) as cluster:
+        cluster.delete_rules([_to_kafka(rule)])
+
+
 def apply(
     connection: Connection, steps: Iterable[Step], secret_files: Path, done: Callable[[Step], None] = lambda step: None
 ) -> None:
@@ -113,7 +119,7 @@ def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], s
                 cluster.set_password(account, _component_password(secret_files / account))
             case RemoveAccount(account):
                 cluster.delete_account(account)
-            case SetQuota(account, quota):
+            case SetQuota(account, quota, _):
                 raw.set_quotas(connection, {account: raw.Quota(read=quota.receive, write=quota.send)})
             case RemoveQuota(account):
                 raw.set_quotas(connection, {account: None})

@@ -54,6 +54,7 @@ class SetQuota:
 
     account: str | None
     quota: Quota
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ def line(step: Step) -> Line:
     """A step as a person reads it."""
     match step:
         case CreateTopic(topic):
-            text = f"{topic.name}  {topic.partitions} partitions, {topic.configs['cleanup.policy']}"
+            count = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
+            text = f"{topic.name}  {count}, {topic.configs['cleanup.policy']}"
             return Line(Sign.OPEN, "topic", text, topic.reason)
         case SetConfigs(topic, differing):
             wanted = [f"{key}={topic.configs.get(key, 'the default')}" for key in differing]
@@ -145,8 +147,8 @@ def line(step: Step) -> Line:
             return Line(Sign.OPEN, "account", account, "bus")
         case RemoveAccount(account):
             return Line(Sign.CLOSE, "account", account, "not enabled in the catalog")
-        case SetQuota(account, quota):
-            return Line(Sign.CHANGE, "quota", f"{account or 'every other account'}  {quota}", "")
+        case SetQuota(account, quota, reason):
+            return Line(Sign.CHANGE, "quota", f"{account or 'every other account'}  {quota}", reason)
         case RemoveQuota(account):
             return Line(Sign.CHANGE, "quota", f"{account}  none of its own", "not enabled in the catalog")
 
@@ -197,7 +199,7 @@ def _topic_steps(desired: Mapping[str, Topic], actual: Mapping[str, Topic]) -> I
 def _quota_steps(desired: Desired, actual: Actual) -> Iterator[Step]:
     for account, quota in desired.quotas.items():
         if actual.quotas.get(account) != quota:
-            yield SetQuota(account, quota)
+            yield SetQuota(account, quota, "bus" if account is None else desired.accounts[account])
     for account in sorted(name for name in actual.quotas if name is not None and name not in desired.quotas):
         if _ours(account, desired):
             yield RemoveQuota(account)

@@ -55,7 +55,7 @@ def take(actual: Actual, step: Step) -> Actual:
             return replace(actual, accounts=actual.accounts | {account})
         case RemoveAccount(account):
             return replace(actual, accounts=actual.accounts - {account})
-        case SetQuota(account, quota):
+        case SetQuota(account, quota, _):
             return replace(actual, quotas={**actual.quotas, account: quota})
         case RemoveQuota(account):
             return replace(actual, quotas={name: quota for name, quota in actual.quotas.items() if name != account})
@@ -131,7 +131,7 @@ def test_no_foreign_thing_is_touched(actual: Actual) -> None:
                 assert rule.name != "weather" or rule.account != "weather"
             case AddRule(rule, _):
                 assert rule in DESIRED.rules
-            case SetQuota(account, _):
+            case SetQuota(account, _, _):
                 assert account in DESIRED.quotas
 
 

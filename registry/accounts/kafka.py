@@ -1,0 +1,39 @@
+"""Issuing the password of an account: to Kafka as a SCRAM credential, to the registry as a hash, to a file for its owner."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from bianhe.infra.kafka import raw
+from bianhe.infra.kafka.admin import Admin
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.settings import write_secret
+from bianhe.registry.accounts import sql
+from bianhe.registry.accounts.standing import Account, check_rotation, standing
+from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.sql import transaction
+
+
+def list_accounts(connection: Connection) -> list[Account]:
+    """Every account of the policy log and whether it can log in."""
+    return standing(read_policy(connection), raw.accounts(connection))
+
+
+def rotate(connection: Connection, engine: Engine, code: str, file: Path) -> SecretStr:
+    """Give an account a new random password and write it to `file` with mode 0600; the former one is no longer valid.
+
+    Raises UnknownAccount for one that the policy log does not enable. Cut off midway, rotating again puts it right.
+    """
+    check_rotation(read_policy(connection), code)
+    password = SecretStr(secrets.token_urlsafe(32))
+    # The file first: a password that nobody can read would lock its owner out.
+    write_secret(file, password)
+    with Admin(connection) as cluster:
+        cluster.set_password(code, password)
+    with transaction(engine) as database:
+        sql.set_password(database, code, password)
+    return password

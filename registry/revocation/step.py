@@ -1,0 +1,139 @@
+"""What a revocation does next (design 3.5): acknowledged by every writer, then effective, then closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from bianhe.registry.sync.cluster import AccessRule
+from bianhe.registry.sync.desired import desired, reading_rule
+from bianhe.schemas.policy import GrantState, Policy
+
+
+class ClusterView(Protocol):
+    """What the cluster and the outbox say at the moment of asking."""
+
+    def acknowledged(self, writer: str) -> int:
+        """The policy version that a writer has acknowledged, 0 if none."""
+        ...
+
+    def stable_ends(self, topic: str) -> Mapping[int, int] | None:
+        """The log end of each partition that there is; None while a transaction is open on any."""
+        ...
+
+    def is_effective_decided(self, grant: str) -> bool:
+        """Whether the outbox already holds the record that the grant's edge is known."""
+        ...
+
+    def brokers_with(self, rule: AccessRule) -> int:
+        """How many brokers still know an access rule."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForLog:
+    """The relay has yet to bring a decided record onto the policy log."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForWriters:
+    version: int
+    late: tuple[str, ...]
+    writers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForEnds:
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEffective:
+    """Decide that nothing of the grant lies at or after these log ends; none where its topic is an open channel."""
+
+    version: int
+    writers: int
+    edge: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    rule: AccessRule
+    edge: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    edge: Mapping[int, int]
+
+
+Step = WaitForLog | WaitForWriters | WaitForEnds | MarkEffective | Close | Closed
+
+
+def next_step(policy: Policy, number: str, seen: ClusterView) -> Step:
+    """What the revocation of a grant does next, given the policy log and what the cluster says now.
+
+    The same inputs give the same step, so a revocation that was cut off resumes by asking again.
+    """
+    grant = policy.grants.get(number)
+    if grant is None or grant.state is GrantState.ACTIVE:
+        return WaitForLog()
+    if grant.state is GrantState.EFFECTIVE:
+        rule = reading_rule(grant)
+        # Another grant of the same department may still carry the same open channel.
+        if rule not in desired(policy).rules and seen.brokers_with(rule):
+            return Close(rule, grant.edge)
+        return Closed(grant.edge)
+    if seen.is_effective_decided(number):
+        return WaitForLog()
+    if grant.topic in policy.open_channels:
+        return MarkEffective(grant.revoked_at, 0, {})
+    if late := tuple(writer for writer in policy.writers if seen.acknowledged(writer) < grant.revoked_at):
+        return WaitForWriters(grant.revoked_at, late, len(policy.writers))
+    ends = seen.stable_ends(grant.topic)
+    if ends is None or len(ends) < policy.resources[grant.grant.resource, grant.grant.version].partitions:
+        return WaitForEnds(grant.topic)
+    return MarkEffective(grant.revoked_at, len(policy.writers), ends)
+
+
+def line(step: Step) -> str:
+    """A step as a person follows it."""
+    match step:
+        case WaitForLog():
+            return "revoking   waits for the relay"
+        case WaitForWriters(version, late, writers):
+            return f"revoking   policy {version} · {writers - len(late)} of {writers} writers acknowledged"
+        case WaitForEnds(topic):
+            return f"revoking   waits until nothing is pending on {topic}"
+        case MarkEffective(version, writers, edge) if edge:
+            return f"revoking   policy {version} · {writers} of {writers} writers acknowledged"
+        case MarkEffective(version):
+            return f"revoking   policy {version} · an open channel, which goes on for others"
+        case Close(_, edge):
+            return f"effective  {_ends(edge)}"
+        case Closed():
+            return "closed     access rules gone"
+
+
+def obstacle(step: Step, number: str) -> tuple[str, str]:
+    """What keeps a revocation waiting in a step, as cause and cure."""
+    match step:
+        case WaitForWriters(_, late, _):
+            return (
+                f"writer {', '.join(late)} has not acknowledged",
+                f"start it, then bianhe grant revoke {number} again",
+            )
+        case WaitForEnds(topic):
+            return (
+                f"{topic} is not there, or a transaction is open on it",
+                f"bianhe sync apply, then bianhe grant revoke {number} again",
+            )
+        case _:
+            return "the relay does not run", f"start it (bianhe up), then bianhe grant revoke {number} again"
+
+
+def _ends(edge: Mapping[int, int]) -> str:
+    if not edge:
+        return "the access rule goes"
+    return "nothing at or after " + " ".join(f"{partition}:{end}" for partition, end in sorted(edge.items()))
