@@ -1,0 +1,256 @@
+"""Subscriber: the events that the bus delivers to a department, each acknowledged when it was handled."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from bianhe.consumers.subscriber import Delivery, Event, Last, Place, Reader, Sequence, topics_to_read
+from bianhe.infra import clock
+from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import explain, explained
+from bianhe.infra.kafka.session import check_login
+from bianhe.infra.schema_registry import SchemaRegistry
+from bianhe.infra.settings import Profile
+from bianhe.schemas import names
+from bianhe.schemas.errors import BusError, Transient
+
+FETCH_RECORDS: Final = 500
+FETCH_SECONDS: Final = 0.2
+COMMIT_SECONDS: Final = 1.0
+TOPICS_SECONDS: Final = 60.0
+"""How soon a new grant is read without a restart."""
+_CALL_SECONDS: Final = 10.0
+
+_NOT_OURS_NOW: Final = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS"})
+
+
+class Subscriber:
+    """A department's events from every topic that it may read; not for several threads.
+
+    Asking for the next event, or batch, acknowledges the one before; an exception or `break` leaves the current one
+    unacknowledged, and it comes again. So each event comes at least once, and in order for its key.
+
+    Iterating raises DeliveryLost, DeliveryDoubled, Misaddressed, and RefusedByBroker where access has ended; while the
+    brokers are away it waits. Opening raises NothingGranted, BrokerUnreachable or LoginRefused.
+    """
+
+    def __init__(self, profile: Profile, resources: Collection[str] | None = None) -> None:
+        password = profile.password()
+        self._department = profile.department
+        self._resources = frozenset(resources) if resources else None
+        self._connection = Connection(profile.bootstrap, profile.department, password, profile.ca_file)
+        check_login(self._connection)
+        self._registry = SchemaRegistry(profile.registry, profile.department, password, ca_file=profile.ca_file)
+        self._reader = Reader(profile.department, self._registry.by_id)
+        self._sequence = Sequence()
+        self._pending: deque[Event] = deque()
+        self._appended: deque[Last] = deque()
+        self._handled: dict[Place, tuple[int, Last]] = {}
+        self._ends: dict[Place, int] = {}
+        self._fault: BusError | None = None
+        self._consumer: Consumer = clients.consumer(
+            self._connection,
+            names.group(profile.department, profile.client),
+            shows_ends=True,
+            on_error=self._note,
+        )
+        self._topics: frozenset[str] = frozenset()
+        self._committed_at = self._listed_at = time.monotonic()
+        try:
+            self._subscribe()
+        except BaseException:
+            self._consumer.close()
+            self._registry.close()
+            raise
+
+    @classmethod
+    def from_profile(cls, path: str | Path, resources: Collection[str] | None = None) -> Self:
+        """Open a subscriber with a profile file, for all resources granted or for those named."""
+        return cls(Profile.read(Path(path)), resources)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._commit()
+        except BusError as uncommitted:
+            if error is None:
+                raise
+            error.add_note(f"positions were not committed: {uncommitted}")
+        finally:
+            self._consumer.close()
+            self._registry.close()
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The topics that are read."""
+        return self._topics
+
+    def __iter__(self) -> Iterator[Event]:
+        """Every event, for ever."""
+        return self._events(lambda: False)
+
+    def drain(self) -> Iterator[Event]:
+        """Every event up to the present end of the partitions that this client holds; then it stops."""
+        return self._events(self._at(self._present_ends()))
+
+    def batches(self) -> Iterator[list[Event]]:
+        """Every event, for ever, in batches of up to 500; asking for the next batch acknowledges the whole of one."""
+        while self._more(lambda: False):
+            yield list(self._pending)
+            self._acknowledge(len(self._pending))
+
+    def _events(self, finished: Callable[[], bool]) -> Iterator[Event]:
+        while self._more(finished):
+            yield self._pending[0]
+            self._acknowledge(1)
+        self._commit()
+
+    def _more(self, finished: Callable[[], bool]) -> bool:
+        """Wait for events; False when there are none and it is finished."""
+        while not self._pending:
+            if self._fault is not None:
+                raise self._fault
+            if finished():
+                return False
+            self._fetch()
+        return True
+
+    def _fetch(self) -> None:
+        if time.monotonic() - self._listed_at > TOPICS_SECONDS:
+            self._subscribe()
+        with explained(self._connection, "reading"):
+            messages = self._consumer.consume(FETCH_RECORDS, FETCH_SECONDS)
+        now_millis = int(clock.now().timestamp() * 1000)
+        try:
+            for message in messages:
+                self._take(message, now_millis)
+        except BusError as error:
+            # What came before it is right and is handed out first.
+            self._fault = error
+        self._commit_if_due()
+
+    def _take(self, message: Message, now_millis: int) -> None:
+        error = message.error()
+        if error is not None:
+            self._take_error(error, message)
+            return
+        delivery = _delivery(message)
+        event = self._reader.event(delivery)
+        self._sequence.check(event, delivery.append_millis, now_millis)
+        self._pending.append(event)
+        self._appended.append(Last(event.seq, delivery.append_millis))
+
+    def _take_error(self, error: KafkaError, message: Message) -> None:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error.code() == KafkaError._PARTITION_EOF:
+            assert topic is not None
+            assert partition is not None
+            assert offset is not None
+            self._ends[topic, partition] = offset
+        elif error.code() != KafkaError._MAX_POLL_EXCEEDED:  # after that one the client joins its group again
+            fault = explain(error, self._connection, f"reading {topic or 'the delivery topics'}")
+            if not isinstance(fault, Transient):
+                raise fault
+
+    def _acknowledge(self, count: int) -> None:
+        for _ in range(count):
+            event, last = self._pending.popleft(), self._appended.popleft()
+            self._handled[event.topic, event.partition] = event.offset + 1, last
+        self._commit_if_due()
+
+    def _commit_if_due(self) -> None:
+        if time.monotonic() - self._committed_at > COMMIT_SECONDS:
+            self._commit()
+
+    def _commit(self) -> None:
+        self._committed_at = time.monotonic()
+        if not self._handled:
+            return
+        positions = [
+            TopicPartition(topic, partition, offset, str(last))
+            for (topic, partition), (offset, last) in self._handled.items()
+        ]
+        try:
+            with explained(self._connection, "committing positions"):
+                self._consumer.commit(offsets=positions, asynchronous=False)
+        except BusError as error:
+            # Another member has the partitions now, and their events come again to it.
+            if getattr(error, "code", None) not in _NOT_OURS_NOW:
+                raise
+        self._handled.clear()
+
+    def _subscribe(self) -> None:
+        """Read what the account may read now; raises where a topic that was read is gone."""
+        with explained(self._connection, "listing topics"):
+            visible = frozenset(self._consumer.list_topics(timeout=_CALL_SECONDS).topics)
+        topics = topics_to_read(visible, self._department, self._resources)
+        self._listed_at = time.monotonic()
+        if topics != self._topics:
+            self._topics = topics
+            self._consumer.subscribe(
+                sorted(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for position in consumer.committed(partitions, timeout=_CALL_SECONDS) if partitions else ():
+            self._sequence.start((position.topic, position.partition), Last.parse(position.metadata))
+            self._ends.setdefault((position.topic, position.partition), -1)
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._commit()
+        self._lost(consumer, partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for position in partitions:
+            self._handled.pop((position.topic, position.partition), None)
+            self._ends.pop((position.topic, position.partition), None)
+
+    def _present_ends(self) -> dict[Place, int]:
+        ends = {}
+        with explained(self._connection, "reading the ends of the delivery topics"):
+            topics = self._consumer.list_topics(timeout=_CALL_SECONDS).topics
+            for topic in self._topics & topics.keys():
+                for partition in topics[topic].partitions:
+                    place = TopicPartition(topic, partition)
+                    _, ends[topic, partition] = self._consumer.get_watermark_offsets(place, timeout=_CALL_SECONDS)
+        return ends
+
+    def _at(self, ends: dict[Place, int]) -> Callable[[], bool]:
+        def reached() -> bool:
+            return bool(self._ends) and all(end >= ends.get(place, 0) for place, end in self._ends.items())
+
+        return reached
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTHENTICATION:
+            self._fault = explain(error, self._connection, "reading")
+
+
+def _delivery(message: Message) -> Delivery:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    key, value = message.key(), message.value()
+    headers = message.headers()
+    return Delivery(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        append_millis=message.timestamp()[1],
+        key=key if isinstance(key, bytes | None) else key.encode(),
+        value=value if isinstance(value, bytes | None) else value.encode(),
+        headers=[(name, content) for name, content in headers or () if isinstance(content, bytes)],
+    )

@@ -1,0 +1,114 @@
+"""What a client asks a schema registry: the newest schema of a subject, and a schema by its id."""
+
+from __future__ import annotations
+
+import ssl
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import quote
+
+import httpx2
+from pydantic import SecretStr
+
+from bianhe.schemas.errors import Rejected, Transient
+
+CACHED_MAX: Final = 1000
+
+
+class RegistryUnreachable(Transient):
+    """The registry does not answer, or answers that it cannot now."""
+
+
+class RegistryRefused(Rejected):
+    """The registry does not accept this account, or shows it nothing here."""
+
+
+class UnknownSchema(Rejected):
+    """The registry knows no such subject or schema id."""
+
+
+class RegisteredSchema(NamedTuple):
+    id: int
+    text: str
+
+
+class SchemaRegistry:
+    """A client of one registry, with Basic authentication; use it in a `with` block or close it.
+
+    Raises RegistryUnreachable, RegistryRefused and UnknownSchema. A schema never changes under its id, so ids are
+    asked for once.
+    """
+
+    def __init__(
+        self, url: str, account: str, password: SecretStr, *, ca_file: Path | None = None, timeout: float = 10.0
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._account = account
+        self._texts: OrderedDict[int, str] = OrderedDict()
+        self._client = httpx2.Client(
+            auth=(account, password.get_secret_value()),
+            timeout=timeout,
+            verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
+            # A proxy of the environment has no business between a department and its registry.
+            trust_env=False,
+            headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def latest(self, subject: str) -> RegisteredSchema:
+        """The newest schema of a subject."""
+        answer = self._get(f"/subjects/{quote(subject, safe='')}/versions/latest", f"subject {subject}")
+        return RegisteredSchema(int(answer["id"]), str(answer["schema"]))
+
+    def by_id(self, schema_id: int) -> str:
+        """The text of a schema."""
+        if schema_id not in self._texts:
+            answer = self._get(f"/schemas/ids/{schema_id}", f"schema id {schema_id}")
+            self._texts[schema_id] = str(answer["schema"])
+            while len(self._texts) > CACHED_MAX:
+                self._texts.popitem(last=False)
+        return self._texts[schema_id]
+
+    def _get(self, path: str, wanted: str) -> dict[str, Any]:
+        try:
+            response = self._client.get(self._url + path)
+        except httpx2.HTTPError as error:
+            raise RegistryUnreachable(
+                f"the registry at {self._url} does not answer",
+                cause=f"{type(error).__name__}: {error}",
+                cure="start it (bianhe up) or correct its address in the profile",
+            ) from error
+        if response.status_code in (401, 403):
+            raise RegistryRefused(
+                f"the registry at {self._url} refused account {self._account} ({wanted})",
+                cause="the password is wrong or no longer valid"
+                if response.status_code == 401
+                else "no grant of this account covers it",
+                cure=f"check the password; an administrator can issue a new one: bianhe account rotate {self._account}"
+                if response.status_code == 401
+                else "apply for it: bianhe application submit",
+            )
+        if response.status_code == 404:
+            raise UnknownSchema(f"the registry at {self._url} knows no {wanted}")
+        try:
+            answer = response.raise_for_status().json()
+            if isinstance(answer, dict) and "schema" in answer:
+                return answer
+        except (httpx2.HTTPStatusError, ValueError) as error:
+            raise RegistryUnreachable(
+                f"the registry at {self._url} answered {response.status_code} for {wanted}",
+                cause="it cannot serve this now, or something else answers at this address",
+            ) from error
+        raise RegistryUnreachable(f"what answers at {self._url} is no schema registry")

@@ -1,0 +1,91 @@
+"""The entity key: the string that identifies an entity on the bus, derived as its contract says (design 3.1).
+
+The algorithm is written out for other languages in `infra/docs/keys.md`, with vectors in `tests/vectors/keys`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from bianhe.producers.validation import InvalidEvent
+from bianhe.schemas.contract import Derivation, InvalidContract, KeyRule
+from bianhe.schemas.errors import Rejected
+from bianhe.schemas.identifiers import looks_like_citizen_id
+
+SECRET_BYTES: Final = 32
+SEPARATOR: Final = "\x1f"
+"""Between the parts of a natural key of several items; being unprintable, it is in none of them."""
+
+_CAPITALS: Final = {small: small - 32 for small in range(ord("a"), ord("z") + 1)}
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class InvalidSecret(Rejected):
+    """A key secret that is not 64 hexadecimal digits, or one that is needed and not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityKeys:
+    """Derives the entity keys of one contract. `secret` is needed for HMAC alone and is not in the repr."""
+
+    rule: KeyRule
+    secret: bytes | None
+
+    def __post_init__(self) -> None:
+        if self.rule.derivation is Derivation.HMAC and self.secret is None:
+            raise InvalidSecret("the contract derives its keys with a secret, and none was given")
+        if self.rule.derivation is Derivation.NATURAL and len(self.rule.items) != 1:
+            raise InvalidContract(f"a natural key is one item, not {', '.join(self.rule.items)}")
+
+    def __repr__(self) -> str:
+        return f"EntityKeys({self.rule})"
+
+    def key(self, items: Mapping[str, object], today: date) -> str:
+        """The entity key; raises InvalidEvent where a key item is no text or its key may not be on the bus."""
+        parts = []
+        for name in self.rule.items:
+            value = items.get(name)
+            if not isinstance(value, str) or not value:
+                raise InvalidEvent(name, "identifies the entity and must be text that is not empty")
+            if self.rule.derivation is Derivation.NATURAL:
+                return _natural(name, value, today)
+            part = normalised(value)
+            if not part or not part.isprintable():
+                raise InvalidEvent(name, "identifies the entity and is blank or holds a control character")
+            parts.append(part)
+        assert self.secret is not None
+        return derived(SEPARATOR.join(parts), self.secret)
+
+
+def normalised(part: str) -> str:
+    """One part of a natural key as it is hashed: in NFKC, without spaces around it, a to z as capitals."""
+    return unicodedata.normalize("NFKC", part).strip(" ").translate(_CAPITALS)
+
+
+def derived(text: str, secret: bytes) -> str:
+    """HMAC-SHA-256 of the UTF-8 bytes (RFC 2104), as base64url without padding (RFC 4648 §5): 43 characters."""
+    digest = hmac.digest(secret, text.encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def secret_of(text: str) -> bytes:
+    """The secret in a key file: 64 hexadecimal digits, 32 bytes. Raises InvalidSecret."""
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{2 * SECRET_BYTES}}}", text):
+        raise InvalidSecret(f"a key secret must be {2 * SECRET_BYTES} hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def _natural(name: str, key: str, today: date) -> str:
+    if not _KEY.fullmatch(key):
+        raise InvalidEvent(name, "is no entity key: must be 1 to 64 of A-Z, a-z, 0-9, '_' and '-'")
+    if looks_like_citizen_id(key, today):
+        raise InvalidEvent(name, "is an identity number, and no personal number may be a key on the bus")
+    return key
