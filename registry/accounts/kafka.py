@@ -1,4 +1,4 @@
-"""Issuing the password of an account: to Kafka as a SCRAM credential, to the registry as a hash, to a file for its owner."""
+"""Issuing a password: to Kafka as a SCRAM credential, to the registry as a hash, to a file for its owner."""
 
 from __future__ import annotations
 

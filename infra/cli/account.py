@@ -1,0 +1,45 @@
+"""`bianhe account`: who can log in to Kafka, and new passwords."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
+from bianhe.infra.kafka.components import component
+from bianhe.infra.settings import load
+from bianhe.infra.sql import engine
+from bianhe.registry.accounts import kafka
+from bianhe.schemas.names import ADMIN_ACCOUNT, BUS_ACCOUNTS
+
+app = typer.Typer(help="Accounts on Kafka and at the registry.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(output: OutputOption = Output.TABLE) -> None:
+    """Show every account of the catalog, and whether it can log in."""
+    accounts = kafka.list_accounts(component(load().kafka, ADMIN_ACCOUNT))
+    show([asdict(account) for account in accounts], output)
+
+
+@app.command()
+def rotate(
+    codes: Annotated[list[str], typer.Argument(help="one or more accounts")],
+    to: Annotated[Path | None, typer.Option(help="file for the password, of one account only")] = None,
+    show_it: Annotated[bool, typer.Option("--show", help="print the password too, on a terminal only")] = False,
+) -> None:
+    """Give accounts new random passwords, each written to a file that its owner alone can read."""
+    if (to and len(codes) > 1) or (show_it and not sys.stdout.isatty()):
+        err.print("--to takes one account, and --show needs a terminal")
+        raise typer.Exit(Exit.MISUSED)
+    settings = load()
+    connection = component(settings.kafka, ADMIN_ACCOUNT)
+    for code in codes:
+        folder = settings.kafka.secrets if code in BUS_ACCOUNTS else settings.home / "secrets"
+        file = to or folder / code
+        password = kafka.rotate(connection, engine(settings.database), code, file)
+        out.print(f"{code}  new password in {file}" + (f"  {password.get_secret_value()}" if show_it else ""))

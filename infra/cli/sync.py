@@ -1,0 +1,52 @@
+"""`bianhe sync`: the cluster follows the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
+from bianhe.infra.kafka.components import component
+from bianhe.infra.settings import load
+from bianhe.registry.sync import kafka
+from bianhe.registry.sync.plan import Line, Plan
+from bianhe.schemas.names import ADMIN_ACCOUNT
+
+app = typer.Typer(help="Compare the cluster with the catalog, and make them equal.", no_args_is_help=True)
+_COLUMNS = ("sign", "kind", "what", "reason")
+
+
+@app.command()
+def plan(output: OutputOption = Output.TABLE) -> None:
+    """Show what differs between catalog and cluster; exit code 3 if anything does."""
+    found = kafka.plan_cluster(component(load().kafka, ADMIN_ACCOUNT))
+    _show(found, output)
+    if found.differs:
+        raise typer.Exit(Exit.DIFFERENCES)
+
+
+@app.command()
+def apply(output: OutputOption = Output.TABLE) -> None:
+    """Close what no grant carries, open what a decision gave; exit code 3 if something is left for a person."""
+    settings = load()
+    connection = component(settings.kafka, ADMIN_ACCOUNT)
+    found = kafka.plan_cluster(connection)
+    bar = (TextColumn("syncing"), BarColumn(), MofNCompleteColumn())
+    with Progress(*bar, console=err, disable=not found.steps, transient=True) as progress:
+        task = progress.add_task("", total=len(found.steps))
+        kafka.apply(connection, found.steps, settings.kafka.secrets, lambda step: progress.advance(task))
+    _show(found, output)
+    if found.for_a_person:
+        raise typer.Exit(Exit.DIFFERENCES)
+
+
+def _show(found: Plan, output: Output) -> None:
+    show(_rows((*found.lines, *found.foreign)), output, columns=_COLUMNS)
+    if output is Output.TABLE:
+        out.print(found.summary)
+
+
+def _rows(lines: Iterable[Line]) -> list[dict[str, str]]:
+    return [{"sign": line.sign, "kind": line.kind, "what": line.text, "reason": line.reason} for line in lines]
