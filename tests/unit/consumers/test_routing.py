@@ -6,56 +6,15 @@ import pytest
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route, compile_plan
 from bianhe.consumers.router.routing import Outgoing, Quarantine, SourceRecord, UnknownSchema, route_record
-from bianhe.schemas.contract import shipped
-from bianhe.schemas.grant import Grant, Mask, parse_row_rule
-from bianhe.schemas.policy import EMPTY, Policy, fold
-from bianhe.schemas.records.policy import GENESIS, Body, Granted, OpenChannel, PolicyRecord, Resource, Revoked
+from bianhe.schemas.records.policy import Body, Revoked
 from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Malformed
+from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population
 from support.records import PERSON, body, contract, person, read
 
 TODAY = date(2026, 11, 22)
 NOW = 1_795_000_000_000
 KEY = b"k" * 43
-OPEN = "open.population.v1.r1"
-MAILBOX = "grant.renshe.population.v1.g-2026-0001"
-
-
-def policy(*bodies: Body) -> Policy:
-    records: list[PolicyRecord] = []
-    for content in bodies:
-        previous = records[-1].hash if records else GENESIS
-        records.append(
-            PolicyRecord(
-                number=len(records) + 1,
-                previous=previous,
-                id=f"{len(records)}",
-                at="2026-11-22T00:00:00Z",
-                body=content,
-            )
-        )
-    return fold(EMPTY, records)
-
-
-def population() -> Resource:
-    return Resource(
-        code="population", provider="gongan", version=1, partitions=1, erasure_days=30, schema_id=100,
-        contract=shipped("population", 1),
-    )  # fmt: skip
-
-
-def channel() -> OpenChannel:
-    return OpenChannel(resource="population", version=1, revision=1, topic=OPEN, schema_id=101, view_schema="")
-
-
-def granted(row_rule: str = "", masks: tuple[str, ...] = (), until: str = "2027-12-31") -> Granted:
-    grant = Grant(
-        number="G-2026-0001", department="renshe", resource="population", version=1,
-        items=("citizen_id", "name", "ethnic_group"), masks=tuple(Mask.parse(mask) for mask in masks),
-        row_rule=parse_row_rule(row_rule) if row_rule else (),
-        purpose="业务协同", basis="示例,待核", scenario="测试", scope="测试", until=date.fromisoformat(until),
-    )  # fmt: skip
-    return Granted(grant=grant, digest=grant.digest, topic=MAILBOX, schema_id=102, view_schema="")
 
 
 def a_route(*bodies: Body) -> tuple[Route, PartitionState]:
@@ -149,9 +108,7 @@ def test_a_revoked_grant_has_no_delivery() -> None:
 
 def test_an_unchanged_route_is_kept_over_a_policy_change() -> None:
     before = compile_plan(policy(population(), channel()), None)
-    after = compile_plan(
-        policy(population(), channel(), population().model_copy(update={"code": "other"})), None, before
-    )
+    after = compile_plan(policy(population(), channel(), population(code="other")), None, before)
     assert after.routes["source.population.v1"] is before.routes["source.population.v1"]
 
 
