@@ -37,7 +37,7 @@ class Sharing(StrEnum):
     WITHHELD = "withheld"
 
     @property
-    def title(self) -> str:
+    def chinese(self) -> str:
         return {"unconditional": "无条件共享", "conditional": "有条件共享", "withheld": "不予共享"}[self.value]
 
 
