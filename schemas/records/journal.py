@@ -46,7 +46,7 @@ class Quarantined:
     offset: int
     reason: str
     digest: str
-    bytes: int
+    size: int
 
     def encode(self) -> bytes:
         return codec.encode("quarantined", asdict(self))

@@ -1,4 +1,4 @@
-"""Records of `bus.router-state`: how far each source partition and view is routed, and what each writer acknowledges."""
+"""Records of `bus.router-state`: how far each source partition and view is routed, what each writer acknowledges."""
 
 from __future__ import annotations
 
