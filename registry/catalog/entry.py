@@ -190,15 +190,13 @@ def _entry(document: Any, location: tuple[int | str, ...]) -> str:
     """A place in the file by the names of its entries: `resource population, items ethnic_group, sharing`."""
     words: list[str] = []
     for step in location:
-        document = (
-            document[step]
-            if (isinstance(document, list) and isinstance(step, int) and step < len(document))
-            or (isinstance(document, dict) and step in document)
-            else None
-        )
-        if isinstance(step, int):
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            document = None
+        if isinstance(step, int) and words:
             name = document.get("code") or document.get("name") if isinstance(document, dict) else None
             words[-1] += f" {name or step + 1}"
         else:
-            words.append(step)
+            words.append(str(step))
     return ", ".join(words) or "the file"

@@ -119,7 +119,7 @@ def _item(catalog: Catalog, resource: Resource, item: CatalogItem, place: str) -
         yield _fault(
             place,
             "base-unconditional",
-            f"a base item of a base resource is {item.sharing.title}, must be 无条件共享",
+            f"a base item of a base resource is {item.sharing.chinese}, must be 无条件共享",
             cure="make it unconditional, or a business item if it is one",
         )
     if item.sharing is Sharing.WITHHELD and item.basis is None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import BaseModel
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Engine,
     ForeignKey,
     Integer,
+    Row,
     String,
     Table,
     Text,
@@ -289,13 +291,9 @@ def _contract_faults(
     ]
     channel = present_channel(connection, old.code, old.version)
     if channel and open_view(in_force).schema() != open_view(contract).schema():
-        bodies_so_far = decided(connection)
-        ended = {body.grant for body in bodies_so_far if isinstance(body, Revoked)}
-        grants = [
-            body.grant.number
-            for body in bodies_so_far
-            if isinstance(body, Granted) and body.topic == channel and body.grant.number not in ended
-        ]
+        ended = {body.grant for body in decided(connection, Revoked)}
+        live = [body.grant.number for body in decided(connection, Granted) if body.topic == channel]
+        grants = [number for number in live if number not in ended]
         if grants:
             message = f"the open channel would change under {len(grants)} grants ({grants[0]} …)"
             faults.append(Fault(where, "view-lasts", message, cure="end these grants first, then import"))
@@ -314,28 +312,24 @@ def _stored(connection: Connection) -> Catalog | None:
     if head is None:
         return None
     items: dict[str, list[CatalogItem]] = {}
-    for row in connection.execute(select(item_table).order_by(item_table.c.position)).mappings():
-        fields = {key: value for key, value in row.items() if key not in ("resource", "position")}
-        items.setdefault(row["resource"], []).append(CatalogItem.model_validate(fields))
-    resources = connection.execute(select(resource_table).order_by(resource_table.c.position)).mappings()
-    departments = connection.execute(
-        select(department_table).where(department_table.c.enabled).order_by(department_table.c.position)
-    ).mappings()
-    return Catalog(
-        edition=head.edition,
-        notice=head.notice,
-        authority=head.authority,
-        purposes=tuple(head.purposes),
-        departments=tuple(Department.model_validate(_fields(Department, row)) for row in departments),
-        resources=tuple(
-            Resource.model_validate({**_fields(Resource, row), "items": items.get(row["code"], [])})
-            for row in resources
-        ),
+    for row in connection.execute(select(item_table).order_by(item_table.c.position)):
+        items.setdefault(row.resource, []).append(CatalogItem.model_validate(_fields(CatalogItem, row)))
+    departments = select(department_table).where(department_table.c.enabled).order_by(department_table.c.position)
+    resources = select(resource_table).order_by(resource_table.c.position)
+    return Catalog.model_validate(
+        {
+            **_fields(Catalog, head),
+            "department": [_fields(Department, row) for row in connection.execute(departments)],
+            "resource": [
+                {**_fields(Resource, row), "items": items.get(row.code, [])} for row in connection.execute(resources)
+            ],
+        }
     )
 
 
-def _fields(model: type[Department] | type[Resource], row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key in model.model_fields}
+def _fields(model: type[BaseModel], row: Row[Any]) -> dict[str, Any]:
+    """The columns of a row that are fields of a model."""
+    return {key: value for key, value in row._mapping.items() if key in model.model_fields}
 
 
 def _store(

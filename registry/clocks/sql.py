@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final
 
-import chinese_calendar
+import chinese_calendar  # type: ignore[import-untyped]
 from sqlalchemy import Boolean, Column, Connection, Date, String, Table, insert, select
 
 from bianhe.registry.clocks.working_days import Calendar

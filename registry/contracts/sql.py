@@ -45,7 +45,7 @@ def schema_id(connection: Connection, text: str) -> int:
     """The id of this very text, a new one if it is new; the caller holds the turn."""
     known = connection.execute(select(schema_text.c.id).where(schema_text.c.guid == guid(text))).scalar()
     if known is not None:
-        return known
+        return int(known)
     last = connection.execute(select(func.max(schema_text.c.id))).scalar()
     new = FIRST_ID if last is None else last + 1
     connection.execute(insert(schema_text).values(id=new, guid=guid(text), text=text))
@@ -65,7 +65,7 @@ def bind(connection: Connection, subject: str, schema_id: int, outbox_id: str) -
 
 def text_of(connection: Connection, id: int) -> str:
     """The text of a schema, visible or not."""
-    return connection.execute(select(schema_text.c.text).where(schema_text.c.id == id)).scalar_one()
+    return str(connection.execute(select(schema_text.c.text).where(schema_text.c.id == id)).scalar_one())
 
 
 def latest_text(connection: Connection, subject: str) -> str | None:

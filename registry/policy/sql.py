@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import Column, Connection, Integer, String, Table, Text, func, insert, select, update
@@ -15,7 +15,9 @@ from sqlalchemy import Column, Connection, Integer, String, Table, Text, func, i
 from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.sql import Instant, metadata
 from bianhe.schemas.errors import Fatal
-from bianhe.schemas.records.policy import Body, decode_body, encode_body
+from bianhe.schemas.records.policy import Body, Effective, Granted, Revoked, decode_body, encode_body
+
+_Body = TypeVar("_Body", Granted, Revoked, Effective)
 
 outbox: Final = Table(
     "outbox",
@@ -23,6 +25,7 @@ outbox: Final = Table(
     Column("position", Integer, primary_key=True, autoincrement=True),
     Column("id", String(36), nullable=False, unique=True),
     Column("at", Instant, nullable=False),
+    Column("kind", String(20), nullable=False),
     Column("body", Text, nullable=False),
     Column("number", Integer, nullable=True, unique=True),
 )
@@ -37,7 +40,7 @@ def append(connection: Connection, bodies: Iterable[Body], at: datetime) -> list
     ids = []
     for body in bodies:
         ids.append(str(uuid4()))
-        connection.execute(insert(outbox).values(id=ids[-1], at=at, body=encode_body(body)))
+        connection.execute(insert(outbox).values(id=ids[-1], at=at, kind=body.kind, body=encode_body(body)))
     return ids
 
 
@@ -47,10 +50,12 @@ def pending(connection: Connection) -> list[OutboxRow]:
     return [OutboxRow(row.id, row.at, decode_body(row.body)) for row in rows]
 
 
-def decided(connection: Connection) -> list[Body]:
-    """Every body ever decided here, numbered or not, in order."""
-    rows = connection.execute(select(outbox.c.body).order_by(outbox.c.position))
-    return [decode_body(row.body) for row in rows]
+def decided(connection: Connection, kind: type[_Body]) -> list[_Body]:
+    """Every body of one kind that was ever decided here, numbered or not, in order."""
+    name = kind.model_fields["kind"].default
+    rows = connection.execute(select(outbox.c.body).where(outbox.c.kind == name).order_by(outbox.c.position))
+    bodies = [decode_body(row.body) for row in rows]
+    return [body for body in bodies if isinstance(body, kind)]
 
 
 def numbered(connection: Connection, id: str, number: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +15,7 @@ from sqlalchemy import (
     Engine,
     ForeignKey,
     Integer,
+    Row,
     String,
     Table,
     Text,
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from bianhe.registry.catalog.sql import NoCatalog, contract_of, load, present_channel
 from bianhe.registry.clocks.sql import calendar
 from bianhe.registry.contracts.sql import bind, schema_id
-from bianhe.registry.policy.sql import append, number_of
+from bianhe.registry.policy.sql import append, decided, number_of
 from bianhe.registry.sharing import application as rules
 from bianhe.registry.sharing.application import STANDING_CONSENT, Application, Request, State
 from bianhe.registry.sharing.compile import compile_grant
@@ -70,21 +70,17 @@ grant_table: Final = Table(
     Column("body", JSON, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("topic", String(200), nullable=False),
-    Column("state", String(20), nullable=False),
     Column("decided_at", Instant, nullable=False),
     Column("outbox_id", ForeignKey("outbox.id"), nullable=False),
     Column("ground", String(40), nullable=True),
     Column("revoked_by", String(100), nullable=True),
     Column("revoked_at", Instant, nullable=True),
 )
+"""A grant's state is not kept: the outbox says whether its end was decided, and whether it took effect."""
 
 
 class Unknown(Rejected):
     """There is no application or grant of this number."""
-
-
-class NotRevoked(Rejected):
-    """An edge for a grant that nobody ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +128,17 @@ def agree(
     with deciding(engine) as connection:
         application = _application(connection, number)
         contract = contract_of(connection, application.request.resource, application.version)
-        decided = _grant(connection, application, contract, masks, row_rule, by, at)
-        assert decided.grant is not None
-        return _grant_row(connection, decided.grant)
+        answered = _grant(connection, application, contract, masks, row_rule, by, at)
+        assert answered.grant is not None
+        return _grant_row(connection, answered.grant)
 
 
 def refuse(engine: Engine, number: str, reason: str, by: str, at: datetime) -> Application:
     """Refuse an application with a reason; raises Unknown, AlreadyDecided, InvalidDecision."""
     with deciding(engine) as connection:
-        decided = rules.refused(_application(connection, number), reason, by, at)
-        _keep(connection, decided, refusal(decided, load(connection)))
-        return decided
+        answered = rules.refused(_application(connection, number), reason, by, at)
+        _keep(connection, answered, refusal(answered, load(connection)))
+        return answered
 
 
 def applications(engine: Engine, state: State | None = None) -> list[Application]:
@@ -151,7 +147,7 @@ def applications(engine: Engine, state: State | None = None) -> list[Application
     if state is not None:
         query = query.where(application_table.c.state == state)
     with transaction(engine) as connection:
-        return [_read(row) for row in connection.execute(query).mappings()]
+        return [_read(row) for row in connection.execute(query)]
 
 
 def application(engine: Engine, number: str) -> Application:
@@ -168,7 +164,8 @@ def grants(engine: Engine, department: str | None = None, resource: str | None =
     if resource is not None:
         query = query.where(grant_table.c.resource == resource)
     with transaction(engine) as connection:
-        return [_grant_row(connection, row.number) for row in connection.execute(query).all()]
+        ended = _effective(connection)
+        return [_grant_row(connection, row.number, ended) for row in connection.execute(query).all()]
 
 
 def grant(engine: Engine, number: str) -> GrantRow:
@@ -184,7 +181,7 @@ def letter(engine: Engine, number: str) -> str:
         text = connection.execute(select(application_table.c.letter).where(column == number)).scalar()
     if not text:
         raise Unknown(f"there is no letter for {number}", cure="bianhe application list shows what is answered")
-    return text
+    return str(text)
 
 
 def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime) -> GrantRow:
@@ -197,27 +194,9 @@ def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime) -> G
         row = _grant_row(connection, number)
         if row.state is GrantState.ACTIVE:
             append(connection, [Revoked(grant=number, ground=reason.code, decided_by=by)], at)
-            change = {"state": GrantState.REVOKING, "ground": reason.code, "revoked_by": by, "revoked_at": at}
+            change = {"ground": reason.code, "revoked_by": by, "revoked_at": at}
             connection.execute(update(grant_table).where(grant_table.c.number == number).values(change))
         return _grant_row(connection, number)
-
-
-def take_effect(engine: Engine, number: str, edge: dict[int, int], at: datetime) -> str | None:
-    """Write down the edge of a revoked grant, once; returns the outbox id, None if it was written before.
-
-    Raises Unknown, and NotRevoked for a grant that is still active.
-    """
-    with deciding(engine) as connection:
-        row = _grant_row(connection, number)
-        if row.state is GrantState.ACTIVE:
-            raise NotRevoked(f"{number} was not revoked")
-        if row.state is GrantState.EFFECTIVE:
-            return None
-        body = Effective(grant=number, edge={str(partition): end for partition, end in edge.items()})
-        [outbox_id] = append(connection, [body], at)
-        change = {"state": GrantState.EFFECTIVE}
-        connection.execute(update(grant_table).where(grant_table.c.number == number).values(change))
-        return outbox_id
 
 
 def recompute_deadlines(connection: Connection) -> None:
@@ -225,7 +204,7 @@ def recompute_deadlines(connection: Connection) -> None:
     query = select(application_table).where(
         application_table.c.due_provisional, application_table.c.state == State.SUBMITTED
     )
-    for row in connection.execute(query).mappings().all():
+    for row in connection.execute(query).all():
         waiting = _read(row)
         contract = contract_of(connection, waiting.request.resource, waiting.version)
         again = rules.with_due_date(waiting, contract, calendar(connection))
@@ -243,7 +222,7 @@ def _grant(
 ) -> Application:
     """Make the grant, put it into the outbox with its schema, and answer the application with the letter."""
     given = rules.agree(waiting, masks, row_rule, contract, _next_number(connection, grant_table, "G", at))
-    decided = rules.granted(waiting, given, by, at)
+    answered = rules.granted(waiting, given, by, at)
     channel = present_channel(connection, given.resource, given.version)
     delivery = compile_grant(given, contract, channel)
     id = schema_id(connection, delivery.schema)
@@ -259,13 +238,12 @@ def _grant(
             body=given.model_dump(mode="json"),
             digest=given.digest,
             topic=delivery.topic,
-            state=GrantState.ACTIVE,
             decided_at=at,
             outbox_id=outbox_id,
         )
     )
-    _keep(connection, decided, agreement(decided, given, delivery.view, delivery.topic, load(connection)))
-    return decided
+    _keep(connection, answered, agreement(answered, given, delivery.view, delivery.topic, load(connection)))
+    return answered
 
 
 def _next_number(connection: Connection, table: Table, letter: str, at: datetime) -> str:
@@ -282,35 +260,46 @@ def _row(application: Application) -> dict[str, Any]:
     }
 
 
-def _read(row: Mapping[str, Any]) -> Application:
-    return Application.model_validate({name: row[name] for name in Application.model_fields})
+def _read(row: Row[Any]) -> Application:
+    return Application.model_validate({name: getattr(row, name) for name in Application.model_fields})
 
 
-def _keep(connection: Connection, decided: Application, letter: str) -> None:
-    query = update(application_table).where(application_table.c.number == decided.number)
-    connection.execute(query.values(**_row(decided), letter=letter))
+def _keep(connection: Connection, answered: Application, letter: str) -> None:
+    query = update(application_table).where(application_table.c.number == answered.number)
+    connection.execute(query.values(**_row(answered), letter=letter))
 
 
 def _application(connection: Connection, number: str) -> Application:
     query = select(application_table).where(application_table.c.number == number)
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(query).first()
     if row is None:
         raise Unknown(f"there is no application {number}", cure="bianhe application list shows them")
     return _read(row)
 
 
-def _grant_row(connection: Connection, number: str) -> GrantRow:
+def _effective(connection: Connection) -> frozenset[str]:
+    return frozenset(body.grant for body in decided(connection, Effective))
+
+
+def _grant_row(connection: Connection, number: str, effective: frozenset[str] | None = None) -> GrantRow:
     row = connection.execute(select(grant_table).where(grant_table.c.number == number)).first()
     if row is None:
         raise Unknown(f"there is no grant {number}", cure="bianhe grant list shows them")
+    ended = _effective(connection) if effective is None else effective
     return GrantRow(
         grant=Grant.model_validate(row.body),
         application=row.application,
         digest=row.digest,
         topic=row.topic,
-        state=GrantState(row.state),
+        state=_state(row.revoked_at is not None, number in ended),
         decided_at=row.decided_at,
         policy=number_of(connection, row.outbox_id),
         ground=row.ground,
         revoked_at=row.revoked_at,
     )
+
+
+def _state(revoked: bool, effective: bool) -> GrantState:
+    if effective:
+        return GrantState.EFFECTIVE
+    return GrantState.REVOKING if revoked else GrantState.ACTIVE

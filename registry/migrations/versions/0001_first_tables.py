@@ -11,28 +11,39 @@ down_revision = None
 
 def upgrade() -> None:
     """Create every table, and the one row that deciding transactions take turns on."""
+    _policy_and_schemas()
+    _catalog()
+    _sharing()
+    op.execute("INSERT INTO turn (number) VALUES (0)")
+
+
+def downgrade() -> None:
+    """Drop every table, those that are referred to last."""
+    for table in (
+        "grant",
+        "application",
+        "open_channel",
+        "item",
+        "resource",
+        "department",
+        "catalog",
+        "subject_version",
+        "schema_text",
+        "outbox",
+        "calendar_exception",
+        "account",
+        "turn",
+    ):
+        op.drop_table(table)
+
+
+def _policy_and_schemas() -> None:
+    op.create_table("turn", sa.Column("number", sa.Integer(), nullable=False))
     op.create_table(
         "account",
         sa.Column("code", sa.String(length=40), nullable=False),
         sa.Column("password_hash", sa.String(length=200), nullable=False),
         sa.PrimaryKeyConstraint("code", name="pk_account"),
-    )
-    op.create_table(
-        "application",
-        sa.Column("number", sa.String(length=20), nullable=False),
-        sa.Column("request", sa.JSON(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("state", sa.String(length=20), nullable=False),
-        sa.Column("due", sa.Date(), nullable=True),
-        sa.Column("due_provisional", sa.Boolean(), nullable=False),
-        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("decided_by", sa.String(length=100), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("grant", sa.String(length=20), nullable=True),
-        sa.Column("letter", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("number", name="pk_application"),
-        sa.UniqueConstraint("grant", name="uq_application_grant"),
     )
     op.create_table(
         "calendar_exception",
@@ -41,6 +52,39 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=100), nullable=False),
         sa.PrimaryKeyConstraint("day", name="pk_calendar_exception"),
     )
+    op.create_table(
+        "outbox",
+        sa.Column("position", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("position", name="pk_outbox"),
+        sa.UniqueConstraint("id", name="uq_outbox_id"),
+        sa.UniqueConstraint("number", name="uq_outbox_number"),
+    )
+    op.create_table(
+        "schema_text",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("guid", sa.String(length=36), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_schema_text"),
+        sa.UniqueConstraint("guid", name="uq_schema_text_guid"),
+    )
+    op.create_table(
+        "subject_version",
+        sa.Column("subject", sa.String(length=250), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("schema_id", sa.Integer(), nullable=False),
+        sa.Column("outbox_id", sa.String(length=36), nullable=False),
+        sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name="fk_subject_version_outbox_id_outbox"),
+        sa.ForeignKeyConstraint(["schema_id"], ["schema_text.id"], name="fk_subject_version_schema_id_schema_text"),
+        sa.PrimaryKeyConstraint("subject", "version", name="pk_subject_version"),
+    )
+
+
+def _catalog() -> None:
     op.create_table(
         "catalog",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
@@ -65,26 +109,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("code", name="pk_department"),
     )
     op.create_table(
-        "outbox",
-        sa.Column("position", sa.Integer(), autoincrement=True, nullable=False),
-        sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=True),
-        sa.PrimaryKeyConstraint("position", name="pk_outbox"),
-        sa.UniqueConstraint("id", name="uq_outbox_id"),
-        sa.UniqueConstraint("number", name="uq_outbox_number"),
-    )
-    op.create_table(
-        "schema_text",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("guid", sa.String(length=36), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_schema_text"),
-        sa.UniqueConstraint("guid", name="uq_schema_text_guid"),
-    )
-    op.create_table("turn", sa.Column("number", sa.Integer(), nullable=False))
-    op.create_table(
         "resource",
         sa.Column("code", sa.String(length=40), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
@@ -107,38 +131,6 @@ def upgrade() -> None:
             ["source_of_record"], ["department.code"], name="fk_resource_source_of_record_department"
         ),
         sa.PrimaryKeyConstraint("code", name="pk_resource"),
-    )
-    op.create_table(
-        "subject_version",
-        sa.Column("subject", sa.String(length=250), nullable=False),
-        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("schema_id", sa.Integer(), nullable=False),
-        sa.Column("outbox_id", sa.String(length=36), nullable=False),
-        sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name="fk_subject_version_outbox_id_outbox"),
-        sa.ForeignKeyConstraint(["schema_id"], ["schema_text.id"], name="fk_subject_version_schema_id_schema_text"),
-        sa.PrimaryKeyConstraint("subject", "version", name="pk_subject_version"),
-    )
-    op.create_table(
-        "grant",
-        sa.Column("number", sa.String(length=20), nullable=False),
-        sa.Column("application", sa.String(length=20), nullable=False),
-        sa.Column("department", sa.String(length=40), nullable=False),
-        sa.Column("resource", sa.String(length=40), nullable=False),
-        sa.Column("body", sa.JSON(), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("topic", sa.String(length=200), nullable=False),
-        sa.Column("state", sa.String(length=20), nullable=False),
-        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("outbox_id", sa.String(length=36), nullable=False),
-        sa.Column("ground", sa.String(length=40), nullable=True),
-        sa.Column("revoked_by", sa.String(length=100), nullable=True),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["application"], ["application.number"], name="fk_grant_application_application"),
-        sa.ForeignKeyConstraint(["department"], ["department.code"], name="fk_grant_department_department"),
-        sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name="fk_grant_outbox_id_outbox"),
-        sa.ForeignKeyConstraint(["resource"], ["resource.code"], name="fk_grant_resource_resource"),
-        sa.PrimaryKeyConstraint("number", name="pk_grant"),
-        sa.UniqueConstraint("application", name="uq_grant_application"),
     )
     op.create_table(
         "item",
@@ -166,21 +158,44 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["schema_id"], ["schema_text.id"], name="fk_open_channel_schema_id_schema_text"),
         sa.PrimaryKeyConstraint("topic", name="pk_open_channel"),
     )
-    op.execute("INSERT INTO turn (number) VALUES (0)")
 
 
-def downgrade() -> None:
-    """Drop every table, those that are referred to last."""
-    op.drop_table("open_channel")
-    op.drop_table("item")
-    op.drop_table("grant")
-    op.drop_table("subject_version")
-    op.drop_table("resource")
-    op.drop_table("turn")
-    op.drop_table("schema_text")
-    op.drop_table("outbox")
-    op.drop_table("department")
-    op.drop_table("catalog")
-    op.drop_table("calendar_exception")
-    op.drop_table("application")
-    op.drop_table("account")
+def _sharing() -> None:
+    op.create_table(
+        "application",
+        sa.Column("number", sa.String(length=20), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("due", sa.Date(), nullable=True),
+        sa.Column("due_provisional", sa.Boolean(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_by", sa.String(length=100), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("grant", sa.String(length=20), nullable=True),
+        sa.Column("letter", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_application"),
+        sa.UniqueConstraint("grant", name="uq_application_grant"),
+    )
+    op.create_table(
+        "grant",
+        sa.Column("number", sa.String(length=20), nullable=False),
+        sa.Column("application", sa.String(length=20), nullable=False),
+        sa.Column("department", sa.String(length=40), nullable=False),
+        sa.Column("resource", sa.String(length=40), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("topic", sa.String(length=200), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("outbox_id", sa.String(length=36), nullable=False),
+        sa.Column("ground", sa.String(length=40), nullable=True),
+        sa.Column("revoked_by", sa.String(length=100), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["application"], ["application.number"], name="fk_grant_application_application"),
+        sa.ForeignKeyConstraint(["department"], ["department.code"], name="fk_grant_department_department"),
+        sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name="fk_grant_outbox_id_outbox"),
+        sa.ForeignKeyConstraint(["resource"], ["resource.code"], name="fk_grant_resource_resource"),
+        sa.PrimaryKeyConstraint("number", name="pk_grant"),
+        sa.UniqueConstraint("application", name="uq_grant_application"),
+    )
