@@ -1,6 +1,6 @@
 """What a schema must be to become a contract (R20): safe to walk, and read alike by every Avro library.
 
-A schema comes from outside: it is measured before anything recurses into it, and checked here before a library parses it.
+A schema comes from outside: it is measured before anything recurses into it, and checked before a library parses it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -230,9 +230,9 @@ class _Rules:
             self._fault(place, "logical-type", "logicalType stands beside the type, must stand inside it")
         before = len(self.found)
         measure = self.type(field["type"], place)
-        if "default" in field and len(self.found) == before:
-            if not self._accepts(field["type"], field["default"], place.namespace):
-                self._fault(place, "default", "the default is no value of the type (of a union: of its first branch)")
+        sound = "default" in field and len(self.found) == before
+        if sound and not self._accepts(field["type"], field["default"], place.namespace):
+            self._fault(place, "default", "the default is no value of the type (of a union: of its first branch)")
         return measure
 
     def _logical(self, shape: Mapping[str, Any], place: _Place) -> None:
@@ -294,18 +294,18 @@ def _full_name(name: str, namespace: str) -> str:
     return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
-def _parse_faults(schema: Mapping[str, Any]) -> list[Fault]:
+def _parse_faults(schema: dict[str, Any]) -> list[Fault]:
     """What the two libraries say of a schema that the rules accept."""
+    parsers: dict[str, Callable[[], object]] = {
+        "avro": lambda: avro.schema.parse(json.dumps(schema)),
+        "fastavro": lambda: fastavro.schema.parse_schema(schema),
+    }
     found = []
-    for library, parse in (("avro", _parse_avro), ("fastavro", fastavro.schema.parse_schema)):
+    for library, parse in parsers.items():
         try:
-            parse(schema)  # type: ignore[operator]
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                parse()
         except Exception as error:  # they raise whatever the schema made them stumble over
             found.append(Fault("schema", "contract-parses", f"{library} refuses it: {type(error).__name__} {error}"))
     return found
-
-
-def _parse_avro(schema: Mapping[str, Any]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        avro.schema.parse(json.dumps(schema))

@@ -19,7 +19,6 @@ from bianhe.schemas.contract import EVENT_NAMES, Contract, InvalidContract, Item
 from bianhe.schemas.grant import Condition, Mask, MaskKind, Operator
 from bianhe.schemas.view import View, constant
 from bianhe.schemas.walk import STEPS, Source, Walk, number
-from bianhe.schemas.wire import Reason
 
 _NULL: Final = b"\0"
 _PRESENT: Final = b"\2"
@@ -57,7 +56,7 @@ def _compile(contract: Contract, views: Sequence[tuple[View, bytes | None]]) -> 
     functions = Source()
     schema = cast(dict[str, Any], fastavro.schema.expand_schema(cast(Any, contract.schema)))
     with steps.block("def slice(b):"):
-        steps.add("p = s = 0", f"reason = {Reason.__name__}.{Reason.TRUNCATED.name}")
+        steps.add("p = s = 0", "reason = Reason.TRUNCATED")
         with steps.block("try:"):
             walk = Walk(functions, steps)
             for index, field in enumerate(schema["fields"]):
@@ -148,7 +147,8 @@ class _Tail:
                 raise ValueError(f"the pseudonym of {item.name} has no secret")
         if not item.nullable:
             return masked
-        return f"({self._source.constant(_PRESENT)} + {masked} if b[{self._start(index)}] else {self._source.constant(_NULL)})"
+        present, null = self._source.constant(_PRESENT), self._source.constant(_NULL)
+        return f"({present} + {masked} if b[{self._start(index)}] else {null})"
 
     def _condition(self, condition: Condition) -> str:
         item = self._contract.by_name[condition.item]

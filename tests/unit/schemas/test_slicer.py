@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from bianhe.schemas.contract import InvalidContract
+from bianhe.schemas.grant import Condition, Mask, MaskKind, Operator
+from bianhe.schemas.slicer import Slicer
+from bianhe.schemas.view import View, open_view
+from bianhe.schemas.wire import Malformed, Reason
 from support.avro_records import (
     EVENT,
     SECRET,
@@ -22,12 +28,6 @@ from support.avro_records import (
     views,
     without_logical_types,
 )
-
-from bianhe.schemas.contract import InvalidContract
-from bianhe.schemas.grant import Condition, Mask, MaskKind, Operator
-from bianhe.schemas.slicer import Slicer
-from bianhe.schemas.view import View, open_view
-from bianhe.schemas.wire import Malformed, Reason
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "malformed"
 generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
