@@ -65,7 +65,16 @@ class LogReader:
     def end(self) -> int:
         """Where the partition ends now: the last stable offset, or with read_uncommitted the log end."""
         with explained(self._connection, f"reading the end of {self._place.topic}"):
-            return self._asker.get_watermark_offsets(self._place, timeout=self._timeout)[1]
+            try:
+                return self._asker.get_watermark_offsets(self._place, timeout=self._timeout)[1]
+            except KafkaException as error:
+                raise KafkaException(self._reason() or error.args[0]) from error
+
+    def _reason(self) -> KafkaError | None:
+        """Why the topic is not to be seen: the question for its end is told no more than that it is unknown."""
+        topic = self._place.topic
+        found = self._asker.list_topics(topic, timeout=self._timeout).topics[topic].error
+        return found if isinstance(found, KafkaError) else None
 
     def read_to_end(self) -> list[LogRecord]:
         """Return what was added since the last call, complete to the end that the partition had when called.

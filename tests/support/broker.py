@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
+from confluent_kafka import KafkaError
+from pydantic import SecretStr
+
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.infra.kafka.connection import Connection
-from pydantic import SecretStr
 
 
 def fresh(stem: str) -> str:
@@ -36,11 +38,19 @@ def create_topic(broker: EmbeddedBroker, topic: str, partitions: int = 1, **conf
 
 
 def write(connection: Connection, topic: str, values: Iterable[bytes], partition: int = 0) -> None:
-    """Write records and wait until the broker has them."""
+    """Write records, each under itself as key, and wait until the broker has them."""
+    failures: list[KafkaError] = []
     producer = clients.producer(connection)
     for value in values:
-        producer.produce(topic, value, partition=partition)
+        producer.produce(
+            topic,
+            value,
+            value,
+            partition=partition,
+            on_delivery=lambda error, _: failures.append(error) if error else None,
+        )
     assert producer.flush(30) == 0
+    assert not failures
 
 
 def processes_on(folder: Path) -> list[int]:

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from bianhe.infra.embedded.data_directory import (
     PORTS_FREE,
     AlreadyRunning,

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from bianhe.infra.embedded.jars import (
     Jar,
     JarRefused,

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import KafkaError
+from pydantic import SecretStr
+
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import (
     BrokerBusy,
@@ -11,8 +14,6 @@ from bianhe.infra.kafka.errors import (
     explain,
 )
 from bianhe.schemas.errors import BusError
-from confluent_kafka import KafkaError
-from pydantic import SecretStr
 
 CONNECTION = Connection("127.0.0.1:9094", "renshe", SecretStr("not to be seen"))
 
