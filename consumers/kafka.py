@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from bianhe.consumers.subscriber import Delivery, Event, Last, Place, Reader, Sequence, topics_to_read
 from bianhe.infra import clock
@@ -53,6 +53,7 @@ class Subscriber:
         self._sequence = Sequence()
         self._pending: deque[Event] = deque()
         self._appended: deque[Last] = deque()
+        self._handed_out = 0
         self._handled: dict[Place, tuple[int, Last]] = {}
         self._ends: dict[Place, int] = {}
         self._fault: BusError | None = None
@@ -108,13 +109,23 @@ class Subscriber:
     def batches(self) -> Iterator[list[Event]]:
         """Every event, for ever, in batches of up to 500; asking for the next batch acknowledges the whole of one."""
         while self._more(lambda: False):
+            self._handed_out = len(self._pending)
             yield list(self._pending)
-            self._acknowledge(len(self._pending))
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Acknowledge the event or batch handed out last, without asking for another."""
+        for _ in range(self._handed_out):
+            event, last = self._pending.popleft(), self._appended.popleft()
+            self._handled[event.topic, event.partition] = event.offset + 1, last
+        self._handed_out = 0
+        self._commit_if_due()
 
     def _events(self, finished: Callable[[], bool]) -> Iterator[Event]:
         while self._more(finished):
+            self._handed_out = 1
             yield self._pending[0]
-            self._acknowledge(1)
+            self.acknowledge()
         self._commit()
 
     def _more(self, finished: Callable[[], bool]) -> bool:
@@ -163,12 +174,6 @@ class Subscriber:
             fault = explain(error, self._connection, f"reading {topic or 'the delivery topics'}")
             if not isinstance(fault, Transient):
                 raise fault
-
-    def _acknowledge(self, count: int) -> None:
-        for _ in range(count):
-            event, last = self._pending.popleft(), self._appended.popleft()
-            self._handled[event.topic, event.partition] = event.offset + 1, last
-        self._commit_if_due()
 
     def _commit_if_due(self) -> None:
         if time.monotonic() - self._committed_at > COMMIT_SECONDS:
@@ -244,7 +249,6 @@ def _delivery(message: Message) -> Delivery:
     assert partition is not None
     assert offset is not None
     key, value = message.key(), message.value()
-    headers = message.headers()
     return Delivery(
         topic=topic,
         partition=partition,
@@ -252,5 +256,5 @@ def _delivery(message: Message) -> Delivery:
         append_millis=message.timestamp()[1],
         key=key if isinstance(key, bytes | None) else key.encode(),
         value=value if isinstance(value, bytes | None) else value.encode(),
-        headers=[(name, content) for name, content in headers or () if isinstance(content, bytes)],
+        headers=dict(message.headers() or ()),
     )

@@ -22,7 +22,6 @@ _BUS_NAMES: Final = ("bus_offset", "bus_seq", "bus_policy")
 _TELL: Final = "stop reading and tell the administrator of the bus"
 _NULL_KINDS: Final = {b"removed": "REMOVED", b"retracted": "RETRACTED", b"erased": "ERASED"}
 
-Headers = list[tuple[str, bytes]]
 Place = tuple[str, int]
 """A topic and one of its partitions."""
 
@@ -91,7 +90,7 @@ class Delivery(NamedTuple):
     append_millis: int
     key: bytes | None
     value: bytes | None
-    headers: Headers | None
+    headers: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +142,8 @@ class Reader:
         return fields["event_kind"], fields
 
     def _null(self, delivery: Delivery) -> tuple[str, dict[str, Any]]:
-        headers = dict(delivery.headers or ())
-        return _NULL_KINDS[headers["bus_kind"]], {name: int(headers[name]) for name in _BUS_NAMES}
+        kind = _NULL_KINDS[delivery.headers["bus_kind"]]
+        return kind, {name: int(delivery.headers[name]) for name in _BUS_NAMES}
 
 
 def resource_of(topic: str, department: str) -> str:

@@ -24,6 +24,10 @@ def data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "bianhe"
 
 
+class NotConfigured(Rejected):
+    """Nothing says where the bus is, or something says it wrongly."""
+
+
 class InvalidProfile(Rejected):
     """A profile that is not there, is no TOML, or says what a profile does not say."""
 
@@ -49,6 +53,18 @@ class Settings(BaseSettings):
     registry: str = "http://127.0.0.1:8080"
     routers: int = 1
     log_format: Literal["text", "json"] = "text"
+
+    @classmethod
+    def read(cls) -> Self:
+        """The settings of this process; raises NotConfigured."""
+        try:
+            return cls()  # type: ignore[call-arg]  # environment and file give the rest
+        except ValidationError as error:
+            raise NotConfigured(
+                f"no bus is configured in {data_home() / 'bianhe.toml'}",
+                cause=_findings(error),
+                cure="bianhe up makes one on this machine; or set BIANHE_KAFKA__BOOTSTRAP and the others",
+            ) from error
 
     @classmethod
     def settings_customise_sources(
@@ -122,10 +138,10 @@ class Profile(BaseModel):
         try:
             profile = cls(**tomllib.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            facts = error.errors() if isinstance(error, ValidationError) else []
-            cause = "; ".join(f"{'.'.join(map(str, fact['loc']))}: {fact['msg']}" for fact in facts) or str(error)
             raise InvalidProfile(
-                f"{path} is no profile", cause=cause, cure="write one: bianhe profile write <department> --to <file>"
+                f"{path} is no profile",
+                cause=_findings(error),
+                cure="write one: bianhe profile write <department> --to <file>",
             ) from error
         places = {
             name: path.parent / place
@@ -141,3 +157,10 @@ class Profile(BaseModel):
         if self.password_file is None:
             raise MissingSecret("no password is given", cure="set BIANHE_PASSWORD, or password_file in the profile")
         return read_secret(self.password_file)
+
+
+def _findings(error: Exception) -> str:
+    """What is wrong, without the values: one of them may be a secret."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, fact['loc']))}: {fact['msg']}" for fact in error.errors())

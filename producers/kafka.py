@@ -115,10 +115,14 @@ class Publisher:
         return ResourcePublisher(self, Writer.of(contract, registered.id, self._secret(contract)))
 
     def flush(self) -> None:
-        """Wait until every record so far is acknowledged; raises NotDelivered."""
+        """Wait until every record so far is acknowledged; raises NotDelivered, once for each record that was not."""
         while self._producer.flush(1.0):
             pass
         self._raise_failures()
+
+    def give_up(self) -> None:
+        """Stop trying to send what is not acknowledged; `flush` then reports it."""
+        self._producer.purge()
 
     def send(self, topic: str, record: Record, on_receipt: OnReceipt | None) -> None:
         """Hand a record to the background; waits while its queue is full."""
@@ -153,8 +157,9 @@ class Publisher:
             self._login_error = error
 
     def _raise_failures(self) -> None:
-        if self._failures:
-            raise NotDelivered(self._delivered, self._failures)
+        failures, self._failures = self._failures, Counter()
+        if failures:
+            raise NotDelivered(self._delivered, failures)
 
     def _source_topic(self, resource: str) -> str:
         with explained(self._connection, "listing topics"):
@@ -178,7 +183,7 @@ class Publisher:
         if self._profile.key_secrets is None:
             raise InvalidSecret(
                 f"keys of {contract.resource} are derived with a secret, and the profile names no key_secrets",
-                cure='add key_secrets = "keys" to the profile, then bianhe key new ' + contract.resource,
+                cure='add key_secrets = "keys" to the profile, then bianhe profile key ' + contract.resource,
             )
         return secret_of(read_secret(self._profile.key_secrets / f"{contract.resource}.key").get_secret_value())
 
@@ -194,9 +199,16 @@ class ResourcePublisher:
     def contract(self) -> Contract:
         return self._writer.contract
 
-    def flush(self) -> None:
-        """Wait until every record so far is acknowledged; raises NotDelivered."""
-        self._publisher.flush()
+    def settle(self) -> BusError | None:
+        """Wait until every record so far is acknowledged, or give up at Ctrl-C; return what was not delivered."""
+        try:
+            self._publisher.flush()
+        except KeyboardInterrupt:
+            self._publisher.give_up()
+            return self.settle()
+        except BusError as error:
+            return error
+        return None
 
     def publish(
         self,
@@ -289,12 +301,8 @@ def publish_rows(
             progress(tally)
     except BusError as error:
         tally.failure, tally.resume_row = error, last + 1
-    try:
-        resource.flush()
-    except KeyboardInterrupt:
-        pass  # the second one: what is still waiting is counted as unsent
-    except BusError as error:
-        tally.failure = tally.failure or error
+    unsettled = resource.settle()
+    tally.failure = tally.failure or unsettled
     if waiting:
         tally.resume_row = next(iter(waiting))
     return tally

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bianhe.infra.cli import up
+from bianhe.infra.cli import profile, publish, subscribe, up
 from bianhe.infra.cli.console import Exit, err, explain
 from bianhe.schemas.errors import BusError
 
@@ -17,6 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(up.up)
+app.command()(publish.publish)
+app.command()(subscribe.subscribe)
+app.add_typer(profile.app, name="profile")
 
 
 def main() -> None:

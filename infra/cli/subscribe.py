@@ -1,0 +1,68 @@
+"""`bianhe subscribe`: what a department is delivered, as it arrives."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from bianhe.consumers import Event, Subscriber
+from bianhe.infra.cli.console import Output, OutputOption, err, out
+
+
+def subscribe(
+    profile: Annotated[Path, typer.Option(help="the department's profile")],
+    resource: Annotated[list[str] | None, typer.Option(help="only this resource; may be given again")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, help="stop after so many events")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="wait for more until Ctrl-C")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the events delivered since last time; each one printed is acknowledged, so it is not printed again."""
+    count = 0
+    with Subscriber.from_profile(profile, resource) as subscriber, suppress(KeyboardInterrupt):
+        for event in subscriber if follow else subscriber.drain():
+            count += 1
+            if output is Output.JSON:
+                print(json.dumps(facts(event), ensure_ascii=False, default=_text), flush=True)
+            else:
+                out.print(escape(line(event)))
+            if count == most:
+                subscriber.acknowledge()
+                break
+    err.print(f"{count:,} events")
+
+
+def facts(event: Event) -> dict[str, Any]:
+    """An event as an object, its items beside its coordinates."""
+    return {
+        "resource": event.resource,
+        "key": event.key,
+        "kind": event.kind,
+        "id": event.id,
+        "time": event.time,
+        "case": event.case,
+        "items": event.items,
+        "topic": event.topic,
+        "partition": event.partition,
+        "offset": event.offset,
+        "bus_offset": event.source_offset,
+        "bus_seq": event.seq,
+        "bus_policy": event.policy,
+    }
+
+
+def line(event: Event) -> str:
+    """An event in one line: where it lies, what happened to which entity, its items."""
+    items = " · ".join(f"{name} {'–' if value is None else _text(value)}" for name, value in event.items.items())
+    return f"{event.topic} {event.partition}:{event.offset}  {event.kind:<9}  {event.key}  {items}".rstrip()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)
