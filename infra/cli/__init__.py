@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bianhe.infra.cli import profile, publish, subscribe, up
+from bianhe.infra.cli import application, catalog, contract, grant, profile, publish, subscribe, up
 from bianhe.infra.cli.console import Exit, err, explain
 from bianhe.schemas.errors import BusError
 
@@ -20,6 +20,10 @@ app.command()(up.up)
 app.command()(publish.publish)
 app.command()(subscribe.subscribe)
 app.add_typer(profile.app, name="profile")
+app.add_typer(application.app, name="application")
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(contract.app, name="contract")
+app.add_typer(grant.app, name="grant")
 
 
 def main() -> None:

@@ -198,6 +198,20 @@ def show(engine: Engine) -> Catalog:
         return load(connection)
 
 
+def resource_of(catalog: Catalog, code: str) -> Resource:
+    """A resource of the catalog; raises NoCatalog if it has none of this code."""
+    if code not in catalog.resource:
+        raise NoCatalog(f"the catalog has no resource {code!r}", cure=f"it has {', '.join(catalog.resource)}")
+    return catalog.resource[code]
+
+
+def show_contract(engine: Engine, resource: str, version: int | None = None) -> Contract:
+    """A contract of a resource, the present one without a version; raises NoCatalog."""
+    with transaction(engine) as connection:
+        present = resource_of(load(connection), resource).version
+        return contract_of(connection, resource, version or present)
+
+
 def contract_of(connection: Connection, resource: str, version: int) -> Contract:
     """The contract of a resource's version, as last imported; raises NoCatalog if there is none."""
     text = latest_text(connection, names.value_subject(names.source_topic(resource, version)))
@@ -287,7 +301,7 @@ def _contract_faults(
     where = f"{place}, contract v{old.version}"
     faults += [
         Fault(f"{where}, {f.place}", f.rule, f.message, cure=f.cure)
-        for f in compatibility.faults(in_force.schema, contract.schema)
+        for f in compatibility.faults(dict(in_force.schema), dict(contract.schema))
     ]
     channel = present_channel(connection, old.code, old.version)
     if channel and open_view(in_force).schema() != open_view(contract).schema():

@@ -5,15 +5,15 @@ A row carries an id and no number; the log alone numbers, and the relay brings t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Column, Connection, Integer, String, Table, Text, func, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Integer, String, Table, Text, func, insert, select, update
 
 from bianhe.registry.policy.chain import OutboxRow
-from bianhe.registry.sql import Instant, metadata
+from bianhe.registry.sql import Instant, metadata, transaction
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.records.policy import Body, Effective, Granted, Revoked, decode_body, encode_body
 
@@ -84,3 +84,10 @@ def highest_number(connection: Connection) -> int:
 def number_of(connection: Connection, id: str) -> int | None:
     """The number of a row, None while it waits for the relay."""
     return connection.execute(select(outbox.c.number).where(outbox.c.id == id)).scalar()
+
+
+def highest_of(engine: Engine, ids: Collection[str]) -> int | None:
+    """The highest number of these rows once all of them have one, None before."""
+    with transaction(engine) as connection:
+        numbers = [number_of(connection, id) for id in ids]
+    return max((number for number in numbers if number is not None), default=None) if all(numbers) else None

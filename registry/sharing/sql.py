@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from bianhe.registry.catalog.sql import NoCatalog, contract_of, load, present_channel
+from bianhe.registry.catalog.sql import contract_of, load, present_channel, resource_of
 from bianhe.registry.clocks.sql import calendar
 from bianhe.registry.contracts.sql import bind, schema_id
 from bianhe.registry.policy.sql import append, decided, number_of
@@ -105,10 +105,7 @@ def submit(engine: Engine, request: Request, at: datetime) -> Application:
     """
     with deciding(engine) as connection:
         catalog = load(connection)
-        if request.resource not in catalog.resource:
-            known = ", ".join(catalog.resource)
-            raise NoCatalog(f"the catalog has no resource {request.resource!r}", cure=f"it has {known}")
-        resource = catalog.resource[request.resource]
+        resource = resource_of(catalog, request.resource)
         contract = contract_of(connection, resource.code, resource.version)
         number = _next_number(connection, application_table, "A", at)
         taken = rules.submit(request, catalog, contract, number, at)
@@ -156,6 +153,12 @@ def application(engine: Engine, number: str) -> Application:
         return _application(connection, number)
 
 
+def provider_of(engine: Engine, number: str) -> str:
+    """The department that answers an application; raises Unknown."""
+    with transaction(engine) as connection:
+        return load(connection).resource[_application(connection, number).request.resource].provider
+
+
 def grants(engine: Engine, department: str | None = None, resource: str | None = None) -> list[GrantRow]:
     """All grants, or those of a department or on a resource, in the order of their numbers."""
     query = select(grant_table.c.number).order_by(grant_table.c.decided_at, grant_table.c.number)
@@ -197,6 +200,30 @@ def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime) -> G
             change = {"ground": reason.code, "revoked_by": by, "revoked_at": at}
             connection.execute(update(grant_table).where(grant_table.c.number == number).values(change))
         return _grant_row(connection, number)
+
+
+def subjects_of(connection: Connection, account: str) -> frozenset[str] | None:
+    """The subjects that an account may know: sources that it writes, topics that its grants let it read.
+
+    None stands for every subject, which the bus's own accounts may know.
+    """
+    if account in names.BUS_ACCOUNTS:
+        return None
+    catalog = load(connection)
+    if account not in catalog.department:
+        return frozenset()
+    sources = {
+        names.source_topic(resource.code, version)
+        for resource in catalog.resources
+        if resource.provider == account
+        for version in range(1, resource.version + 1)
+    }
+    effective = _effective(connection)
+    rows = connection.execute(
+        select(grant_table.c.number, grant_table.c.topic).where(grant_table.c.department == account)
+    )
+    read = {row.topic for row in rows if row.number not in effective}
+    return frozenset(names.value_subject(topic) for topic in sources | read)
 
 
 def recompute_deadlines(connection: Connection) -> None:

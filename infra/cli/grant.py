@@ -1,0 +1,67 @@
+"""`bianhe grant`: what decisions gave, and its end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from bianhe.infra import clock
+from bianhe.infra.cli.console import Output, OutputOption, out, show
+from bianhe.infra.settings import load
+from bianhe.infra.sql import engine
+from bianhe.registry.sharing import sql
+
+app = typer.Typer(help="Grants: what decisions gave.", no_args_is_help=True)
+Number = Annotated[str, typer.Argument(help="number of a grant, such as G-2026-0031")]
+
+
+@app.command("list")
+def list_(
+    department: Annotated[str | None, typer.Option(help="only grants of this department")] = None,
+    resource: Annotated[str | None, typer.Option(help="only grants on this resource")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show all grants."""
+    show([_row(row) for row in sql.grants(engine(load().database), department, resource)], output)
+
+
+@app.command("show")
+def show_(number: Number, output: OutputOption = Output.TABLE) -> None:
+    """Show a grant, and the letter that gave it."""
+    database = engine(load().database)
+    row = sql.grant(database, number)
+    if output is Output.JSON:
+        print(row.grant.model_dump_json(indent=2))
+        return
+    show([_row(row)], output)
+    out.print("\n" + sql.letter(database, number))
+
+
+@app.command()
+def revoke(
+    number: Number,
+    ground: Annotated[str, typer.Option(help="why it ends, such as purpose-met")] = "",
+    by: Annotated[str, typer.Option(help="who decides; the provider if left out")] = "",
+) -> None:
+    """End a grant, on a ground that the law knows."""
+    database = engine(load().database)
+    row = sql.grant(database, number)
+    row = sql.revoke(database, number, ground, by or sql.provider_of(database, row.application), clock.now())
+    out.print(f"{number}  {row.state} · {row.ground}")
+
+
+def _row(row: sql.GrantRow) -> dict[str, Any]:
+    return {
+        "number": row.grant.number,
+        "department": row.grant.department,
+        "resource": row.grant.resource,
+        "items": len(row.grant.items),
+        "masks": ", ".join(map(str, row.grant.masks)) or None,
+        "row rule": " and ".join(map(str, row.grant.row_rule)) or None,
+        "until": row.grant.until,
+        "topic": row.topic,
+        "state": row.state.value,
+        "policy": row.policy,
+        "ground": row.ground,
+    }

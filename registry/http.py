@@ -1,0 +1,316 @@
+"""The registry over HTTP: the requests that current Schema Registry clients make, and a health answer.
+
+Read-only: schemas come from the catalog. An account sees the subjects that it may read or write, nothing else.
+Every error has Confluent's body, `{"error_code": …, "message": …}`: some clients stop at any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from threading import Lock
+from typing import Annotated, Any, Final, NamedTuple
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from pydantic import SecretStr
+from sqlalchemy import Connection, Engine, select
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from bianhe.registry.accounts.sql import account, password_is
+from bianhe.registry.contracts.registration import InvalidSchema
+from bianhe.registry.contracts.sql import Registered, same_shape, visible
+from bianhe.registry.policy.sql import highest_number, pending
+from bianhe.registry.sharing.sql import subjects_of
+from bianhe.registry.sql import transaction
+from bianhe.schemas import compatibility
+from bianhe.schemas.errors import BusError
+
+MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
+BODY_BYTES_MAX: Final = 1_000_000
+REMEMBERED_MAX: Final = 1000
+
+
+class Refused(Exception):
+    """An answer of the Schema Registry API that is no success."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = int(str(code)[:3])
+        self.code = code
+        self.message = message
+
+
+class Json(JSONResponse):
+    media_type = MEDIA_TYPE
+
+
+class Asker(NamedTuple):
+    """Who asks, with a transaction and the subjects open to that account; None is every subject."""
+
+    account: str
+    connection: Connection
+    subjects: Collection[str] | None
+
+    def versions(self, **wanted: Any) -> list[Registered]:
+        return visible(self.connection, self.subjects, **wanted)
+
+
+class Doorkeeper:
+    """Checks passwords; a right one is remembered as a keyed digest, since argon2 is slow on purpose."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._key = secrets.token_bytes(32)
+        self._right: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._turn = Lock()
+
+    def admits(self, code: str, password: SecretStr) -> bool:
+        """Whether this is the account's present password."""
+        with transaction(self._engine) as connection:
+            hashed = connection.execute(select(account.c.password_hash).where(account.c.code == code)).scalar()
+            if hashed is None:
+                return False
+            digest = hmac.digest(self._key, password.get_secret_value().encode(), hashlib.sha256)
+            # One at a time: each check takes 64 MB.
+            with self._turn:
+                if (hashed, digest) in self._right:
+                    return True
+                if not password_is(connection, code, password):
+                    return False
+                self._right[hashed, digest] = None
+                if len(self._right) > REMEMBERED_MAX:
+                    self._right.popitem(last=False)
+                return True
+
+
+async def posted(request: Request) -> str:
+    """The schema text that a client sends; whatever content type it names."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise Refused(42209, f"larger than {BODY_BYTES_MAX} bytes")
+    try:
+        document = json.loads(body)
+        text, kind, references = document["schema"], document.get("schemaType", "AVRO"), document.get("references")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(42201, "the body is no schema") from error
+    if not isinstance(text, str) or kind not in ("AVRO", None) or references:
+        raise Refused(42201, "this registry knows Avro schemas without references only")
+    return text
+
+
+Posted = Annotated[str, Depends(posted)]
+
+
+def asker(
+    request: Request, credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic(realm="bianhe"))]
+) -> Iterator[Asker]:
+    """Who asks; answers 401 to a wrong account or password."""
+    if not request.app.state.doorkeeper.admits(credentials.username, SecretStr(credentials.password)):
+        raise HTTPException(401, "wrong account or password", headers={"WWW-Authenticate": 'Basic realm="bianhe"'})
+    with transaction(request.app.state.engine) as connection:
+        yield Asker(credentials.username, connection, subjects_of(connection, credentials.username))
+
+
+Asking = Annotated[Asker, Depends(asker)]
+router: Final = APIRouter(default_response_class=Json)
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """The web application over this database."""
+    app = FastAPI(title="Bianhe registry", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.engine = engine
+    app.state.doorkeeper = Doorkeeper(engine)
+    app.include_router(router)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _not_found)
+    app.add_exception_handler(BusError, _store_error)
+    return app
+
+
+@router.get("/health")
+def health(request: Request) -> dict[str, Any]:
+    """Whether the registry has its database, how far the policy log is known and what waits for the relay."""
+    with transaction(request.app.state.engine) as connection:
+        return {"status": "ok", "policy": highest_number(connection), "waiting": len(pending(connection))}
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+def root(asking: Asking) -> dict[str, Any]:
+    return {}
+
+
+@router.get("/schemas/types")
+def schema_types(asking: Asking) -> list[str]:
+    return ["AVRO"]
+
+
+@router.get("/config")
+def config(asking: Asking) -> dict[str, str]:
+    return {"compatibilityLevel": "FULL_TRANSITIVE"}
+
+
+@router.get("/mode")
+def mode(asking: Asking) -> dict[str, str]:
+    return {"mode": "READONLY"}
+
+
+@router.get("/associations/resources/{namespace}/{name}")
+def associations(namespace: str, name: str) -> list[Any]:
+    """Clients ask this before anything else and stop at every answer but this one and 404."""
+    return []
+
+
+@router.get("/schemas/ids/{id}")
+def schema_by_id(asking: Asking, id: int, subject: str = "") -> dict[str, Any]:
+    found = _by_id(asking, id)
+    return _version(next((version for version in found if version.subject == subject), found[-1]))
+
+
+@router.get("/schemas/ids/{id}/schema", response_class=PlainTextResponse)
+def schema_text_by_id(asking: Asking, id: int) -> str:
+    return _by_id(asking, id)[-1].text
+
+
+@router.get("/schemas/ids/{id}/subjects")
+def subjects_by_id(asking: Asking, id: int) -> list[str]:
+    return sorted({version.subject for version in _by_id(asking, id)})
+
+
+@router.get("/schemas/ids/{id}/versions")
+def versions_by_id(asking: Asking, id: int) -> list[dict[str, Any]]:
+    return [{"subject": version.subject, "version": version.version} for version in _by_id(asking, id)]
+
+
+@router.get("/schemas/guids/{guid}")
+def schema_by_guid(asking: Asking, guid: str) -> dict[str, Any]:
+    if not (found := asking.versions(guid=guid)):
+        raise Refused(40403, "Schema not found")
+    return _version(found[-1])
+
+
+@router.get("/subjects")
+def subjects(
+    asking: Asking, subject_prefix: Annotated[str, Query(alias="subjectPrefix")] = "", offset: int = 0, limit: int = -1
+) -> list[str]:
+    found = sorted({version.subject for version in asking.versions()})
+    matching = [subject for subject in found if subject.startswith(subject_prefix)]
+    return matching[offset : None if limit < 0 else offset + limit]
+
+
+@router.get("/subjects/{subject}/versions")
+def versions(asking: Asking, subject: str) -> list[int]:
+    return [version.version for version in _of_subject(asking, subject)]
+
+
+@router.get("/subjects/{subject}/versions/{version}")
+def version(asking: Asking, subject: str, version: str) -> dict[str, Any]:
+    return _version(_one_version(asking, subject, version))
+
+
+@router.get("/subjects/{subject}/versions/{version}/schema", response_class=PlainTextResponse)
+def version_text(asking: Asking, subject: str, version: str) -> str:
+    return _one_version(asking, subject, version).text
+
+
+@router.post("/subjects/{subject}")
+def look_up(asking: Asking, subject: str, text: Posted) -> dict[str, Any]:
+    if (found := _same_shape(_of_subject(asking, subject), text)) is None:
+        raise Refused(40403, "Schema not found")
+    return _version(found)
+
+
+@router.post("/subjects/{subject}/versions")
+def register(asking: Asking, subject: str, text: Posted) -> dict[str, Any]:
+    """Give the id of a schema that the subject has; registering another is an act of the catalog."""
+    known = asking.versions(subject=subject)
+    if (found := _same_shape(known, text)) is not None:
+        return _version(found)
+    if subject.endswith("-key"):
+        raise Refused(40901, "keys are plain strings on this bus and have no schema: use a string serializer")
+    last = f"; its last version is {known[-1].version}, id {known[-1].id}" if known else ""
+    raise Refused(
+        40901, f"the catalog alone registers schemas, and this is none of {subject}{last}: use.latest.version=true"
+    )
+
+
+@router.post("/compatibility/subjects/{subject}/versions/{version}")
+def compatible(asking: Asking, subject: str, version: str, text: Posted, verbose: bool = False) -> dict[str, Any]:
+    known = asking.versions(subject=subject)
+    if not known and version == "latest":
+        return {"is_compatible": True}
+    old = _one_version(asking, subject, version)
+    faults = compatibility.faults(json.loads(old.text), json.loads(text))
+    messages = {"messages": [str(fault) for fault in faults]} if verbose else {}
+    return {"is_compatible": not faults, **messages}
+
+
+def _by_id(asking: Asker, id: int) -> list[Registered]:
+    if not (found := asking.versions(id=id)):
+        raise Refused(40403, f"Schema {id} not found")
+    return found
+
+
+def _of_subject(asking: Asker, subject: str) -> list[Registered]:
+    if not (found := asking.versions(subject=subject)):
+        raise Refused(40401, f"Subject '{subject}' not found.")
+    return found
+
+
+def _one_version(asking: Asker, subject: str, version: str) -> Registered:
+    found = _of_subject(asking, subject)
+    if version in ("latest", "-1"):
+        return found[-1]
+    if not version.isascii() or not version.isdigit():
+        raise Refused(42202, f"The specified version '{version}' is not a valid version id.")
+    for one in found:
+        if one.version == int(version):
+            return one
+    raise Refused(40402, f"Version {version} not found.")
+
+
+def _same_shape(candidates: list[Registered], text: str) -> Registered | None:
+    try:
+        return same_shape(candidates, text)
+    except InvalidSchema as error:
+        raise Refused(42201, str(error)) from error
+
+
+def _version(found: Registered) -> dict[str, Any]:
+    # Python's client fails without the id in the answer to a question by id.
+    return {
+        "subject": found.subject,
+        "version": found.version,
+        "id": found.id,
+        "guid": found.guid,
+        "schemaType": "AVRO",
+        "schema": found.text,
+    }
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return Json({"error_code": error.code, "message": error.message}, error.status)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StarletteHTTPException)
+    message = f"HTTP 404 {error.detail}" if error.status_code == 404 else error.detail
+    return Json({"error_code": error.status_code, "message": message}, error.status_code, headers=error.headers)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return Json({"error_code": 404, "message": "HTTP 404 Not Found"}, 404)
+
+
+async def _store_error(request: Request, error: Exception) -> Response:
+    return Json({"error_code": 50001, "message": str(error)}, 500)
