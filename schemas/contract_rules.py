@@ -53,7 +53,10 @@ def faults(schema: object) -> list[Fault]:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         return [Fault("schema", "contract-record", "a contract is one record")]
     rules = _Rules()
-    rules.type(schema, _Place("", "", 1))
+    place = _Place("", "", 1)
+    fields = rules.type(schema, place).fields
+    if fields > FIELDS_MAX:
+        rules.fault(place, "fields", f"{fields} fields with those of its types, at most {FIELDS_MAX}")
     return rules.found or _parse_faults(schema)
 
 
@@ -108,19 +111,19 @@ class _Rules:
         self._measures: dict[str, _Measure | None] = {}  # None while the type is being read
         self._definitions: dict[str, Mapping[str, Any]] = {}
 
-    def _fault(self, place: _Place, rule: str, message: str) -> _Measure:
+    def fault(self, place: _Place, rule: str, message: str) -> _Measure:
         self.found.append(Fault(place.path or "schema", f"contract-{rule}", message))
         return _FAULTY
 
     def type(self, shape: object, place: _Place) -> _Measure:
         if place.depth > DEPTH_MAX:
-            return self._fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
+            return self.fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
         if isinstance(shape, str):
             return self._named(shape, place)
         if isinstance(shape, list):
             return self._union(shape, place)
         if not isinstance(shape, dict) or not isinstance(shape.get("type"), str):
-            return self._fault(place, "type", "neither a type name, a union nor an object with a type")
+            return self.fault(place, "type", "neither a type name, a union nor an object with a type")
         kind = shape["type"]
         if "logicalType" in shape:
             self._logical(shape, place)
@@ -130,8 +133,6 @@ class _Rules:
             return self._items(shape, "items" if kind == "array" else "values", place)
         name, inner = self._define(shape, place)
         measure = self._body(shape, kind, inner)
-        if place.depth + measure.depth - 1 > DEPTH_MAX:
-            self._fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
         self._measures[name] = measure
         return measure
 
@@ -140,46 +141,52 @@ class _Rules:
             return _Measure(_WIDTHS[name])
         full = _full_name(name, place.namespace)
         if full not in self._measures:
-            return self._fault(place, "type", f"no type named {name!r}")
+            return self.fault(place, "type", f"no type named {name!r}")
         measure = self._measures[full]
         if measure is None:
-            return self._fault(place, "recursion", f"{name} contains itself")
+            return self.fault(place, "recursion", f"{name} contains itself")
         if place.depth + measure.depth - 1 > DEPTH_MAX:
-            return self._fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
+            return self.fault(place, "depth", f"nested deeper than {DEPTH_MAX} levels")
         return measure
 
     def _union(self, branches: list[object], place: _Place) -> _Measure:
-        if len(branches) != 2 or branches[0] != "null" or branches[1] == "null" or isinstance(branches[1], list):
-            return self._fault(place, "union", 'a union is ["null", T]')
+        if len(branches) != 2 or branches[0] != "null" or _is_null_or_union(branches[1]):
+            return self.fault(place, "union", 'a union is ["null", T]')
         inner = self.type(branches[1], place)
         return _Measure(1, inner.fields, inner.depth)
 
     def _items(self, shape: Mapping[str, Any], part: str, place: _Place) -> _Measure:
         if part not in shape:
-            return self._fault(place, "type", f"{shape['type']} without {part}")
+            return self.fault(place, "type", f"{shape['type']} without {part}")
         inner = self.type(shape[part], place.inner(part))
         if not inner.width and shape["type"] == "array":
-            return self._fault(place, "zero-width", "items that take no bytes")
+            return self.fault(place, "zero-width", "items that take no bytes")
         if not inner.width:
-            return self._fault(place, "zero-width", "values that take no bytes")
+            return self.fault(place, "zero-width", "values that take no bytes")
         return _Measure(1, inner.fields, inner.depth + 1)
 
     def _define(self, shape: Mapping[str, Any], place: _Place) -> tuple[str, _Place]:
         """Enter a named type; return its full name and the place inside it."""
         name, namespace = shape.get("name"), shape.get("namespace", place.namespace)
         if not isinstance(name, str) or not isinstance(namespace, str):
-            self._fault(place, "name", f"{shape['type']} without a name")
+            self.fault(place, "name", f"{shape['type']} without a name")
             return "", place
         full = _full_name(name, namespace)
-        if not all(_NAME.fullmatch(part) for part in full.split(".")):
-            self._fault(place, "name", f"{full!r} is no name: ASCII letters, digits and _, no digit first")
+        if not _is_full_name(full):
+            self.fault(place, "name", f"{full!r} is no name: ASCII letters, digits and _, no digit first")
         if full in _WIDTHS or full in _COMPLEX:
-            self._fault(place, "name", f"{full!r} is the name of an Avro type")
+            self.fault(place, "name", f"{full!r} is the name of an Avro type")
         if full in self._measures:
-            self._fault(place, "name-once", f"{full} is defined twice")
+            self.fault(place, "name-once", f"{full} is defined twice")
+        self._aliases(shape, place)
         self._measures[full] = None
         self._definitions[full] = shape
         return full, place._replace(namespace=full.rpartition(".")[0])
+
+    def _aliases(self, shape: Mapping[str, Any], place: _Place) -> None:
+        aliases = shape.get("aliases", [])
+        if not isinstance(aliases, list) or not all(isinstance(each, str) and _is_full_name(each) for each in aliases):
+            self.fault(place, "name", "aliases are a list of names")
 
     def _body(self, shape: Mapping[str, Any], kind: str, place: _Place) -> _Measure:
         if kind == "record":
@@ -187,69 +194,68 @@ class _Rules:
         if kind == "enum":
             symbols = shape.get("symbols")
             if not isinstance(symbols, list) or not symbols or not all(isinstance(each, str) for each in symbols):
-                return self._fault(place, "enum", "an enum without symbols")
+                return self.fault(place, "enum", "an enum without symbols")
             for symbol in symbols:
                 if not _NAME.fullmatch(symbol):
-                    self._fault(place, "name", f"symbol {symbol!r}: ASCII letters, digits and _, no digit first")
+                    self.fault(place, "name", f"symbol {symbol!r}: ASCII letters, digits and _, no digit first")
             if len(set(symbols)) < len(symbols):
-                self._fault(place, "name-once", "a symbol stands twice")
+                self.fault(place, "name-once", "a symbol stands twice")
             if "default" in shape and shape["default"] not in symbols:
-                self._fault(place, "default", "the default is no symbol")
+                self.fault(place, "default", "the default is no symbol")
             return _Measure(1)
         size = shape.get("size")
         if type(size) is not int or not 1 <= size <= FIXED_MAX:
-            return self._fault(place, "fixed", f"the size of a fixed is a number from 1 to {FIXED_MAX}")
+            return self.fault(place, "fixed", f"the size of a fixed is a number from 1 to {FIXED_MAX}")
         return _Measure(size)
 
     def _record(self, shape: Mapping[str, Any], place: _Place) -> _Measure:
         fields = shape.get("fields")
         if not isinstance(fields, list) or not all(isinstance(each, dict) for each in fields):
-            return self._fault(place, "type", "a record without fields")
+            return self.fault(place, "type", "a record without fields")
         width = count = 0
         depth = 1
         seen: set[str] = set()
         for number, field in enumerate(fields):
             name = field.get("name")
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                self._fault(place.field(f"fields[{number}]"), "name", f"{name!r} is no name of a field")
+                self.fault(place.field(f"fields[{number}]"), "name", f"{name!r} is no name of a field")
                 continue
             inner = place.field(name)
             if name in seen:
-                self._fault(inner, "name-once", "a field of this name stands twice")
+                self.fault(inner, "name-once", "a field of this name stands twice")
             seen.add(name)
             measure = self._field(field, inner)
             width, count, depth = width + measure.width, count + 1 + measure.fields, max(depth, measure.depth + 1)
-        if count > FIELDS_MAX:
-            self._fault(place, "fields", f"{count} fields with those of its types, at most {FIELDS_MAX}")
         return _Measure(width, count, depth)
 
     def _field(self, field: Mapping[str, Any], place: _Place) -> _Measure:
         if "type" not in field:
-            return self._fault(place, "type", "a field without a type")
+            return self.fault(place, "type", "a field without a type")
+        self._aliases(field, place)
         if "logicalType" in field:
-            self._fault(place, "logical-type", "logicalType stands beside the type, must stand inside it")
+            self.fault(place, "logical-type", "logicalType stands beside the type, must stand inside it")
         before = len(self.found)
         measure = self.type(field["type"], place)
         sound = "default" in field and len(self.found) == before
         if sound and not self._accepts(field["type"], field["default"], place.namespace):
-            self._fault(place, "default", "the default is no value of the type (of a union: of its first branch)")
+            self.fault(place, "default", "the default is no value of the type (of a union: of its first branch)")
         return measure
 
     def _logical(self, shape: Mapping[str, Any], place: _Place) -> None:
         logical, kind = shape["logicalType"], shape["type"]
         bases = _LOGICAL.get(logical) if isinstance(logical, str) else None
         if bases is None:
-            self._fault(place, "logical-type", f"logical type {logical!r} is none of {', '.join(_LOGICAL)}")
+            self.fault(place, "logical-type", f"logical type {logical!r} is none of {', '.join(_LOGICAL)}")
         elif kind not in bases:
-            self._fault(place, "logical-type", f"{logical} is on {kind}, must be on {' or '.join(bases)}")
+            self.fault(place, "logical-type", f"{logical} is on {kind}, must be on {' or '.join(bases)}")
         elif logical == "decimal":
             precision, scale, size = shape.get("precision"), shape.get("scale", 0), shape.get("size", FIXED_MAX)
             if type(precision) is not int or not 1 <= precision <= DECIMAL_DIGITS_MAX:
-                self._fault(place, "logical-type", f"a decimal has a precision from 1 to {DECIMAL_DIGITS_MAX}")
+                self.fault(place, "logical-type", f"a decimal has a precision from 1 to {DECIMAL_DIGITS_MAX}")
             elif type(scale) is not int or not 0 <= scale <= precision:
-                self._fault(place, "logical-type", "the scale of a decimal is from 0 to its precision")
+                self.fault(place, "logical-type", "the scale of a decimal is from 0 to its precision")
             elif type(size) is int and (10**precision).bit_length() + 1 > 8 * size:
-                self._fault(place, "logical-type", f"{size} bytes cannot hold {precision} digits")
+                self.fault(place, "logical-type", f"{size} bytes cannot hold {precision} digits")
 
     def _accepts(self, shape: Any, value: Any, namespace: str) -> bool:
         """Whether a default is a value of a type that has no faults."""
@@ -288,6 +294,14 @@ class _Rules:
             self._accepts(field["type"], value[field["name"]], inner) if field["name"] in value else "default" in field
             for field in shape["fields"]
         )
+
+
+def _is_full_name(text: str) -> bool:
+    return all(_NAME.fullmatch(part) for part in text.split("."))
+
+
+def _is_null_or_union(branch: object) -> bool:
+    return branch == "null" or isinstance(branch, list) or (isinstance(branch, dict) and branch.get("type") == "null")
 
 
 def _full_name(name: str, namespace: str) -> str:
