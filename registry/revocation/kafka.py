@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
 from bianhe.infra import clock
@@ -16,7 +17,7 @@ from bianhe.infra.kafka.log import LogReader
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.kafka import PolicyLog
 from bianhe.registry.revocation.step import Close, Closed, MarkEffective, Step, next_step, obstacle
-from bianhe.registry.sql import transaction
+from bianhe.registry.sql import deciding, transaction
 from bianhe.registry.sync import kafka as cluster
 from bianhe.registry.sync.cluster import AccessRule
 from bianhe.schemas import names
@@ -56,8 +57,9 @@ def _take(connection: Connection, engine: Engine, number: str, step: Step) -> No
     match step:
         case MarkEffective(edge=edge):
             ends = {str(partition): end for partition, end in edge.items()}
-            with transaction(engine) as database:
-                sql.append(database, [Effective(grant=number, edge=ends)], clock.now())
+            with deciding(engine) as database:
+                if not _is_decided(database, number):
+                    sql.append(database, [Effective(grant=number, edge=ends)], clock.now())
         case Close(rule=rule):
             cluster.remove_rule(connection, rule)
         case _:
@@ -103,8 +105,11 @@ class _View:
 
     def is_effective_decided(self, grant: str) -> bool:
         with transaction(self._engine) as database:
-            waiting = [row.body for row in sql.pending(database)]
-        return any(isinstance(body, Effective) and body.grant == grant for body in waiting)
+            return _is_decided(database, grant)
 
     def brokers_with(self, rule: AccessRule) -> int:
         return sum(cluster.brokers_with(self._connection, rule).values())
+
+
+def _is_decided(database: Database, grant: str) -> bool:
+    return any(body.grant == grant for body in sql.decided(database, Effective))

@@ -1,0 +1,162 @@
+"""The cluster follows the policy log, on a real broker: nothing more, nothing less, and the broker itself refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from bianhe.infra.embedded.broker import EmbeddedBroker
+from bianhe.infra.kafka import raw
+from bianhe.infra.kafka.access_rules import AccessRule
+from bianhe.infra.kafka.admin import Admin, Topic
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import LoginRefused, RefusedByBroker
+from bianhe.infra.kafka.session import check_login
+from bianhe.registry.accounts.standing import UnknownAccount
+from bianhe.registry.sync import kafka as sync
+from bianhe.registry.sync.plan import RemoveRule, Sign, line
+from support.attempts import ANSWERED, GROUP_DENIED, TOPIC_DENIED, attempt_read, attempt_write
+from support.broker import eventually
+from support.policies import (
+    OPEN,
+    OPEN_CHANNEL,
+    POPULATION,
+    SOURCE,
+    WRITERS,
+    department,
+    effective,
+    granted,
+    mailbox,
+    revoked,
+)
+from support.policy_bus import PolicyBus
+
+TONGJI = mailbox(2, "tongji")
+
+
+@pytest.fixture(scope="module")
+def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyBus]:
+    home = tmp_path_factory.mktemp("sync")
+    with EmbeddedBroker(home / "kafka") as broker:
+        city = PolicyBus(broker, home)
+        city.decide(
+            WRITERS,
+            *(department(code) for code in ("gongan", "renshe", "tongji", "shangwu")),
+            POPULATION,
+            OPEN_CHANNEL,
+            granted(1, "renshe", OPEN),
+            granted(2, "tongji"),
+        )
+        city.apply()
+        yield city
+
+
+def test_applied_once_there_is_nothing_to_apply(bus: PolicyBus) -> None:
+    for code in ("gongan", "renshe", "tongji", "shangwu"):
+        bus.log_in(code)
+    bus.apply()
+    found = bus.plan()
+    assert found.lines == ()
+    assert not found.differs
+
+
+def test_each_department_is_refused_by_the_broker_what_no_grant_carries(bus: PolicyBus) -> None:
+    provider, reader, other, stranger = (bus.log_in(code) for code in ("gongan", "renshe", "tongji", "shangwu"))
+    assert attempt_write(provider, SOURCE) == ANSWERED
+    assert attempt_read(reader, OPEN, "renshe.main") == ANSWERED
+    assert attempt_read(other, TONGJI, "tongji.main") == ANSWERED
+    assert attempt_write(reader, SOURCE) == TOPIC_DENIED
+    assert attempt_write(reader, OPEN) == TOPIC_DENIED
+    assert attempt_write(other, TONGJI) == TOPIC_DENIED
+    assert attempt_read(provider, SOURCE, "gongan.main") == TOPIC_DENIED
+    assert attempt_read(reader, SOURCE, "renshe.main") == TOPIC_DENIED
+    assert attempt_read(reader, TONGJI, "renshe.main") == TOPIC_DENIED
+    assert attempt_read(other, OPEN, "tongji.main") == TOPIC_DENIED
+    assert attempt_read(stranger, OPEN, "shangwu.main") == TOPIC_DENIED
+    assert attempt_read(stranger, "bus.policy", "shangwu.main") == TOPIC_DENIED
+    assert attempt_read(reader, OPEN, "tongji.main") == GROUP_DENIED
+    assert attempt_read(reader, OPEN, "renshe.other") == GROUP_DENIED
+
+
+def test_the_relay_may_do_nothing_but_the_policy_log(bus: PolicyBus) -> None:
+    relay = bus.component("bus-relay")
+    assert attempt_read(relay, SOURCE, "bus-relay") == TOPIC_DENIED
+    assert attempt_write(relay, "bus.journal") == TOPIC_DENIED
+    with pytest.raises(RefusedByBroker):
+        raw.access_rules(relay)
+
+
+def test_an_access_rule_added_by_hand_is_found_and_closed(bus: PolicyBus) -> None:
+    stranger = bus.log_in("shangwu")
+    with Admin(bus.admin) as admin:
+        admin.create_rules([AccessRule("User:shangwu", "TOPIC", TONGJI, "READ")])
+    assert eventually(lambda: attempt_read(stranger, TONGJI, "shangwu.main") == ANSWERED)
+    found = bus.plan()
+    assert [line(step).text for step in found.steps] == [f"READ shangwu on {TONGJI}"]
+    assert isinstance(found.steps[0], RemoveRule)
+    bus.apply()
+    assert attempt_read(stranger, TONGJI, "shangwu.main") == TOPIC_DENIED
+    assert not bus.plan().differs
+
+
+def test_foreign_topics_accounts_and_rules_are_left_alone_and_listed(bus: PolicyBus) -> None:
+    with Admin(bus.admin) as admin:
+        admin.create_topics({"weather": Topic(1)})
+        admin.set_password("weather", SecretStr("for this test alone"))
+        admin.create_rules([AccessRule("User:weather", "TOPIC", "weather", "READ")])
+    assert [(entry.sign, entry.kind, entry.text) for entry in bus.plan().foreign] == [
+        (Sign.FOREIGN, "topic", "weather"),
+        (Sign.FOREIGN, "account", "weather"),
+        (Sign.FOREIGN, "allow", "READ weather on weather"),
+    ]
+    assert bus.apply().steps == ()
+    check_login(Connection(bus.broker.bootstrap, "weather", SecretStr("for this test alone")))
+
+
+def test_settings_and_quotas_changed_by_hand_are_put_back(bus: PolicyBus) -> None:
+    before = sync.observe(bus.admin)
+    with Admin(bus.admin) as admin:
+        admin.alter_configs({SOURCE: {"retention.ms": "1", "message.timestamp.type": "CreateTime"}})
+    raw.set_quotas(bus.admin, {"renshe": raw.Quota(1, 1), None: None})
+    assert bus.plan().summary == "3 to change"
+    bus.apply()
+    assert sync.observe(bus.admin) == before
+
+
+def test_a_disabled_department_cannot_log_in_and_keeps_nothing(bus: PolicyBus) -> None:
+    bus.decide(department("renshe", enabled=False))
+    former = bus.log_in_as("renshe")
+    bus.apply()
+    with pytest.raises(LoginRefused):
+        check_login(former)
+    left = sync.observe(bus.admin)
+    assert not [rule for rule in left.rules if rule.account == "renshe"]
+    assert "renshe" not in left.quotas
+    with pytest.raises(UnknownAccount):
+        bus.log_in("renshe")
+    bus.decide(department("renshe"))
+    assert [entry.reason for entry in bus.apply().for_a_person] == ["department renshe: bianhe account rotate renshe"]
+    assert attempt_read(bus.log_in("renshe"), OPEN, "renshe.main") == ANSWERED
+    assert not bus.plan().differs
+
+
+def test_an_ended_grant_loses_its_access_rule_and_keeps_its_topic(bus: PolicyBus) -> None:
+    reader = bus.log_in("tongji")
+    bus.decide(revoked(2))
+    assert not bus.plan().differs
+    bus.decide(effective(2, {"0": 0, "1": 0}))
+    (closing,) = bus.apply().steps
+    assert line(closing).reason == "G-2026-0002 has ended"
+    assert attempt_read(reader, TONGJI, "tongji.main") == TOPIC_DENIED
+    assert TONGJI in sync.observe(bus.admin).topics
+    assert not bus.plan().differs
+
+
+def test_killed_at_any_step_the_next_apply_completes_it(bus: PolicyBus) -> None:
+    bus.decide(*(department(f"bureau-{index}") for index in range(6)))
+    steps = bus.plan().steps
+    for cut in range(len(steps)):
+        sync.apply(bus.admin, steps[cut : cut + 1], bus.secrets)
+    assert bus.plan().steps == ()
