@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bianhe.infra.cli import application, catalog, contract, grant, profile, publish, subscribe, up
+from bianhe.infra.cli import account, application, catalog, contract, grant, profile, publish, subscribe, sync, up
 from bianhe.infra.cli.console import Exit, err, explain
 from bianhe.schemas.errors import BusError
 
@@ -24,6 +24,8 @@ app.add_typer(application.app, name="application")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(contract.app, name="contract")
 app.add_typer(grant.app, name="grant")
+app.add_typer(sync.app, name="sync")
+app.add_typer(account.app, name="account")
 
 
 def main() -> None:
