@@ -2,7 +2,7 @@
 
 A contract and its views compile to one Python function. The walk (schemas/walk.py) refuses what is malformed and notes
 where fields begin; each view is then a concatenation of byte ranges and of what its masks put in their place. An item
-that a view does not name is never copied (law: default deny). Field names never become source text.
+that a view does not name is never copied (law 2). Field names never become source text.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from bianhe.schemas.walk import STEPS, Source, Walk, number
 _NULL: Final = b"\0"
 _PRESENT: Final = b"\2"
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+
+_FEW_PIECES: Final = 6
 
 PSEUDONYM_CHARACTERS: Final = 32
 
@@ -94,7 +96,8 @@ class _Tail:
 
     def slice(self, view: View, secret: bytes | None) -> str:
         """The expression of a view's slice."""
-        kept = " + ".join(self._pieces(view, secret)) or "b''"
+        pieces = self._pieces(view, secret)
+        kept = " + ".join(pieces) if len(pieces) <= _FEW_PIECES else f"b''.join(({', '.join(pieces)}))"
         rule = " and ".join(self._condition(condition) for condition in view.row_rule)
         return f"({kept}) if {rule} else None" if rule else kept
 

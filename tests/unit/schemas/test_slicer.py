@@ -163,6 +163,14 @@ def test_arrays_in_arrays_go_as_deep_as_a_contract_may() -> None:
     assert Slicer(contract, [(View(contract, ("deep",), {}, ()), None)]).slice(body) == [body]
 
 
+def test_a_contract_as_wide_as_the_rules_allow_is_cut_at_every_second_item() -> None:
+    contract = contract_of({f"item_{i}": "string" for i in range(508)})
+    body = encode(contract.schema, {**EVENT, **{name: name for name in contract.by_name}})
+    mask = {name: Mask(item=name, kind=MaskKind.FIRST, argument="4") for name in tuple(contract.by_name)[::2]}
+    view = View(contract, tuple(contract.by_name), mask, ())
+    assert Slicer(contract, [(view, None)]).slice(body) == [delivered(view, decode(contract.schema, body))]
+
+
 def test_a_contract_against_the_rules_gets_no_slicer() -> None:
     with pytest.raises(InvalidContract):
         Slicer(contract_of({"bomb": {"type": "array", "items": "null"}}), [])
