@@ -18,9 +18,10 @@ from bianhe.registry.catalog.sql import resource_of
 from bianhe.registry.catalog.sql import show as catalog_of
 from bianhe.registry.sharing import sql
 from bianhe.registry.sharing.application import Application, Request, State
-from bianhe.schemas.grant import Mask, parse_row_rule
+from bianhe.schemas.grant import CITY_TIME, Mask, parse_row_rule
 
 app = typer.Typer(help="Applications for sharing, and their answers.", no_args_is_help=True)
+_COLUMNS = ("number", "department", "resource", "items", "state", "due", "grant")
 Number = Annotated[str, typer.Argument(help="number of an application, such as A-2026-0042")]
 
 
@@ -61,7 +62,7 @@ def list_(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show all applications."""
-    show([_row(one) for one in sql.applications(engine(load().database), state)], output)
+    show([_row(one) for one in sql.applications(engine(load().database), state)], output, columns=_COLUMNS)
 
 
 @app.command("show")
@@ -72,7 +73,7 @@ def show_(number: Number, output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         print(found.model_dump_json(indent=2))
         return
-    show([_row(found)], output)
+    show([_row(found)], output, columns=_COLUMNS)
     out.print(f"{found.request.purpose} · {found.request.basis} · {found.request.scenario} · {found.request.scope}")
     out.print(f"items: {', '.join(found.request.items)}")
     if found.state is not State.SUBMITTED:
@@ -113,11 +114,12 @@ def _tell(database: Engine, answered: Application) -> None:
         out.print(f"{answered.number}  refused · letter: {letter}")
         return
     row = sql.grant(database, answered.grant)
+    day = row.decided_at.astimezone(CITY_TIME)
     state = reached(lambda: sql.grant(database, row.grant.number).policy)
     rules = (
         f"{len(row.grant.items)} items, {len(row.grant.masks)} masked, {'1' if row.grant.row_rule else 'no'} row rule"
     )
-    out.print(f"{row.grant.number}  decided {row.decided_at:%Y-%m-%d} · {rules} · {state} · letter: {letter}")
+    out.print(f"{row.grant.number}  decided {day:%Y-%m-%d} · {rules} · {state} · letter: {letter}")
 
 
 def _days(waiting: Application) -> str:

@@ -20,6 +20,8 @@ from bianhe.registry.policy.sql import highest_of
 from bianhe.schemas.errors import Fault
 
 app = typer.Typer(help="The catalog: departments, resources and items.", no_args_is_help=True)
+_RESOURCE = ("code", "title", "provider", "sharing", "items", "contract")
+_ITEM = ("item", "title", "part", "sharing", "basis")
 File = Annotated[Path, typer.Argument(help="a catalog in TOML; infra/demo/catalog.toml is a sample")]
 
 
@@ -62,9 +64,9 @@ def show_(
     if catalog.notice and output is Output.TABLE:
         out.print(catalog.notice)
     if resource is None:
-        show([_resource(catalog, one) for one in catalog.resources], output)
+        show([_resource(catalog, one) for one in catalog.resources], output, columns=_RESOURCE)
     else:
-        show(_items(sql.resource_of(catalog, resource)), output)
+        show(_items(sql.resource_of(catalog, resource)), output, columns=_ITEM)
 
 
 def _summary(catalog: Catalog) -> None:
@@ -87,12 +89,12 @@ def _resource(catalog: Catalog, resource: Resource) -> dict[str, Any]:
         "code": resource.code,
         "title": resource.title,
         "provider": catalog.title(resource.provider),
-        "sharing": resource.sharing.title,
+        "sharing": resource.sharing.chinese,
         "items": len(resource.items),
         "contract": f"v{resource.version}",
         "partitions": resource.partitions,
-        "update cycle": resource.update_cycle,
-        "信息资源代码": resource.ndrc_code,
+        "update_cycle": resource.update_cycle,
+        "ndrc_code": resource.ndrc_code,
     }
 
 
@@ -102,7 +104,7 @@ def _items(resource: Resource) -> list[dict[str, Any]]:
             "item": item.name,
             "title": item.title,
             "part": item.part.value,
-            "sharing": item.sharing.title,
+            "sharing": item.sharing.chinese,
             "condition": item.condition or None,
             "basis": str(item.basis) if item.basis else None,
         }

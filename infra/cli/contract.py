@@ -14,6 +14,7 @@ from bianhe.registry.catalog import sql
 from bianhe.schemas.contract import Contract
 
 app = typer.Typer(help="Contracts: the Avro schemas of the resources.", no_args_is_help=True)
+_COLUMNS = ("item", "title", "type", "part", "sharing", "sensitivity")
 
 
 @app.callback()
@@ -35,7 +36,7 @@ def show_(
     out.print(
         f"{contract.title} {contract.resource}.v{contract.version} · entity key from {', '.join(contract.key.items)}"
     )
-    show(_items(contract), output)
+    show(_items(contract), output, columns=_COLUMNS)
 
 
 def _items(contract: Contract) -> list[dict[str, Any]]:
@@ -46,9 +47,9 @@ def _items(contract: Contract) -> list[dict[str, Any]]:
             "code": item.code,
             "type": item.kind + (" or null" if item.nullable else ""),
             "part": item.part.value,
-            "sharing": item.sharing.title,
+            "sharing": item.sharing.chinese,
             "sensitivity": item.sensitivity,
-            "checked by": item.codes or item.check,
+            "checked_by": item.codes or item.check,
         }
         for item in contract.items
     ]

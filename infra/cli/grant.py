@@ -13,6 +13,7 @@ from bianhe.infra.sql import engine
 from bianhe.registry.sharing import sql
 
 app = typer.Typer(help="Grants: what decisions gave.", no_args_is_help=True)
+_COLUMNS = ("number", "department", "resource", "items", "masks", "row_rule", "state")
 Number = Annotated[str, typer.Argument(help="number of a grant, such as G-2026-0031")]
 
 
@@ -23,7 +24,7 @@ def list_(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show all grants."""
-    show([_row(row) for row in sql.grants(engine(load().database), department, resource)], output)
+    show([_row(row) for row in sql.grants(engine(load().database), department, resource)], output, columns=_COLUMNS)
 
 
 @app.command("show")
@@ -34,7 +35,7 @@ def show_(number: Number, output: OutputOption = Output.TABLE) -> None:
     if output is Output.JSON:
         print(row.grant.model_dump_json(indent=2))
         return
-    show([_row(row)], output)
+    show([_row(row)], output, columns=_COLUMNS)
     out.print("\n" + sql.letter(database, number))
 
 
@@ -58,7 +59,7 @@ def _row(row: sql.GrantRow) -> dict[str, Any]:
         "resource": row.grant.resource,
         "items": len(row.grant.items),
         "masks": ", ".join(map(str, row.grant.masks)) or None,
-        "row rule": " and ".join(map(str, row.grant.row_rule)) or None,
+        "row_rule": " and ".join(map(str, row.grant.row_rule)) or None,
         "until": row.grant.until,
         "topic": row.topic,
         "state": row.state.value,
