@@ -19,11 +19,13 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(publish.publish)
 app.command()(subscribe.subscribe)
+app.add_typer(account.app, name="account")
 app.add_typer(profile.app, name="profile")
 app.add_typer(application.app, name="application")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(contract.app, name="contract")
 app.add_typer(grant.app, name="grant")
+app.add_typer(sync.app, name="sync")
 app.add_typer(sync.app, name="sync")
 app.add_typer(account.app, name="account")
 

@@ -8,9 +8,13 @@ import typer
 
 from bianhe.infra import clock
 from bianhe.infra.cli.console import Output, OutputOption, out, show
+from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
+from bianhe.registry.revocation.kafka import carry_out
+from bianhe.registry.revocation.step import line
 from bianhe.registry.sharing import sql
+from bianhe.schemas.names import ADMIN_ACCOUNT
 
 app = typer.Typer(help="Grants: what decisions gave.", no_args_is_help=True)
 _COLUMNS = ("number", "department", "resource", "items", "masks", "row_rule", "state")
@@ -44,12 +48,16 @@ def revoke(
     number: Number,
     ground: Annotated[str, typer.Option(help="why it ends, such as purpose-met")] = "",
     by: Annotated[str, typer.Option(help="who decides; the provider if left out")] = "",
+    wait: Annotated[float, typer.Option(help="seconds to wait for one step; the next call goes on there")] = 30.0,
 ) -> None:
-    """End a grant, on a ground that the law knows."""
-    database = engine(load().database)
+    """End a grant, on a ground that the law knows, and wait until nothing can be read under it."""
+    settings = load()
+    database = engine(settings.database)
     row = sql.grant(database, number)
     row = sql.revoke(database, number, ground, by or sql.provider_of(database, row.application), clock.now())
-    out.print(f"{number}  {row.state} · {row.ground}")
+    out.print(f"{number}  {row.ground}")
+    for step in carry_out(component(settings.kafka, ADMIN_ACCOUNT), database, number, wait):
+        out.print(line(step))
 
 
 def _row(row: sql.GrantRow) -> dict[str, Any]:

@@ -107,8 +107,8 @@ class _View:
         with transaction(self._engine) as database:
             return _is_decided(database, grant)
 
-    def brokers_with(self, rule: AccessRule) -> int:
-        return sum(cluster.brokers_with(self._connection, rule).values())
+    def brokers_with(self, rule: AccessRule) -> Mapping[int, bool]:
+        return cluster.brokers_with(self._connection, rule)
 
 
 def _is_decided(database: Database, grant: str) -> bool:

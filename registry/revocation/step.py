@@ -26,8 +26,8 @@ class ClusterView(Protocol):
         """Whether the outbox already holds the record that the grant's edge is known."""
         ...
 
-    def brokers_with(self, rule: AccessRule) -> int:
-        """How many brokers still know an access rule."""
+    def brokers_with(self, rule: AccessRule) -> Mapping[int, bool]:
+        """Whether each broker, by its node id, still knows an access rule; all must answer."""
         ...
 
 
@@ -66,6 +66,7 @@ class Close:
 @dataclass(frozen=True, slots=True)
 class Closed:
     edge: Mapping[int, int]
+    brokers: int
 
 
 Step = WaitForLog | WaitForWriters | WaitForEnds | MarkEffective | Close | Closed
@@ -81,10 +82,11 @@ def next_step(policy: Policy, number: str, seen: ClusterView) -> Step:
         return WaitForLog()
     if grant.state is GrantState.EFFECTIVE:
         rule = reading_rule(grant)
+        knowing = seen.brokers_with(rule)
         # Another grant of the same department may still carry the same open channel.
-        if rule not in desired(policy).rules and seen.brokers_with(rule):
+        if any(knowing.values()) and rule not in desired(policy).rules:
             return Close(rule, grant.edge)
-        return Closed(grant.edge)
+        return Closed(grant.edge, len(knowing))
     if seen.is_effective_decided(number):
         return WaitForLog()
     if grant.topic in policy.open_channels:
@@ -109,11 +111,15 @@ def line(step: Step) -> str:
         case MarkEffective(version, writers, edge) if edge:
             return f"revoking   policy {version} · {writers} of {writers} writers acknowledged"
         case MarkEffective(version):
-            return f"revoking   policy {version} · an open channel, which goes on for others"
-        case Close(_, edge):
-            return f"effective  {_ends(edge)}"
-        case Closed():
-            return "closed     access rules gone"
+            return f"revoking   policy {version} · an open channel has no last offset"
+        case Close(_, edge) if edge:
+            ends = " ".join(f"{partition}:{end}" for partition, end in sorted(edge.items()))
+            return f"effective  nothing at or after {ends}"
+        case Close():
+            return "effective  with its access rule: an open channel goes on for others"
+        case Closed(edge, brokers):
+            waiting = "" if edge else "; a fetch that waited already may still get one answer"
+            return f"closed     access rules gone on {brokers} of {brokers} brokers{waiting}"
 
 
 def obstacle(step: Step, number: str) -> tuple[str, str]:
@@ -131,9 +137,3 @@ def obstacle(step: Step, number: str) -> tuple[str, str]:
             )
         case _:
             return "the relay does not run", f"start it (bianhe up), then bianhe grant revoke {number} again"
-
-
-def _ends(edge: Mapping[int, int]) -> str:
-    if not edge:
-        return "the access rule goes"
-    return "nothing at or after " + " ".join(f"{partition}:{end}" for partition, end in sorted(edge.items()))
