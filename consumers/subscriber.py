@@ -57,7 +57,7 @@ class Event:
     resource: str
     key: str
     kind: str
-    items: Mapping[str, Any]
+    items: Mapping[str, Any] = field(repr=False)
     id: str | None
     time: datetime | None
     case: str | None

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -33,6 +33,8 @@ REJECT_COLUMNS: Final = ("reject_row", "reject_field", "reject_reason", "reject_
 """
 LINE_CHARACTERS_MAX: Final = 4_000_000
 
+_EVENT_COLUMNS: Final = ("event_id", "event_case", "event_time")
+
 
 class Format(StrEnum):
     CSV = "csv"
@@ -44,9 +46,9 @@ class Change:
     """One row: the items of an event, or the key items of a removal. What the row leaves open is None."""
 
     row: int
-    source: Mapping[str, Any]
+    source: Mapping[str, Any] = field(repr=False)
     kind: str
-    items: Mapping[str, Any]
+    items: Mapping[str, Any] = field(repr=False)
     event_id: str | None
     event_time: datetime | None
     event_case: str | None
@@ -57,7 +59,7 @@ class Reject:
     """One row that cannot be published, and why. `source` has the whole row and is for the reject file alone."""
 
     row: int
-    source: Mapping[str, Any]
+    source: Mapping[str, Any] = field(repr=False)
     fault: InvalidEvent
 
     def fields(self) -> dict[str, Any]:
@@ -73,43 +75,58 @@ def changes(file: BinaryIO, encoding: str, format: Format, contract: Contract) -
     """
     text = io.TextIOWrapper(file, encoding=encoding, newline="" if format is Format.CSV else "\n")
     rows = _csv_rows(text, contract) if format is Format.CSV else _json_rows(text)
-    readers = {item.name: _READERS[item.kind] for item in contract.items if item.kind in _READERS}
-    readers["event_time"] = _instant
+    reader = _RowReader(contract)
     for number, source, fault in rows:
         try:
             if fault is not None:
                 raise fault
-            yield _change(number, source, readers, contract)
+            yield reader.change(number, source)
         except InvalidEvent as error:
             yield Reject(number, source, error)
 
 
-def _change(
-    number: int, source: Mapping[str, Any], readers: Mapping[str, Callable[[str], Any]], contract: Contract
-) -> Change:
-    kind = source.get("event_kind") or "CHANGED"
-    if kind not in EVENT_KINDS and kind != REMOVED:
-        raise InvalidEvent("event_kind", f"is none of {', '.join(EVENT_KINDS)}, {REMOVED}")
-    # A removal is of the entity: what else stands in its row is not sent and need not be right.
-    wanted = contract.key.items if kind == REMOVED else tuple(contract.by_name)
-    values = {}
-    for name in (*wanted, *EVENT_NAMES):
+class _RowReader:
+    """Reads the fields of a row by the types of a contract's items, compiled once."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._resource = f"{contract.resource}.v{contract.version}"
+        self._items = tuple(contract.by_name)
+        self._key_items = contract.key.items
+        self._kinds = {item.name: item.kind for item in contract.items}
+        self._readers = {item.name: _READERS[item.kind] for item in contract.items if item.kind in _READERS}
+        self._readers["event_time"] = _instant
+        self._known = frozenset((*self._items, *EVENT_NAMES, *REJECT_COLUMNS))
+
+    def change(self, number: int, source: Mapping[str, Any]) -> Change:
+        """The change that a row asks for; raises InvalidEvent."""
+        if not source.keys() <= self._known:
+            raise InvalidEvent(min(source.keys() - self._known), f"is no item of {self._resource}")
+        kind = source.get("event_kind") or "CHANGED"
+        if kind not in EVENT_KINDS and kind != REMOVED:
+            raise InvalidEvent("event_kind", f"is none of {', '.join(EVENT_KINDS)}, {REMOVED}")
+        event_id, event_case, event_time = (self._value(source, name) for name in _EVENT_COLUMNS)
+        if not isinstance(event_id, str | None):
+            raise InvalidEvent("event_id", "must be text")
+        if not isinstance(event_case, str | None):
+            raise InvalidEvent("event_case", "must be text")
+        if not isinstance(event_time, datetime | None):
+            raise InvalidEvent("event_time", "must be text in ISO 8601")
+        # A removal is of the entity: what else stands in its row is not sent and need not be right.
+        wanted = self._key_items if kind == REMOVED else self._items
+        items = {name: self._value(source, name) for name in wanted}
+        return Change(number, source, kind, items, event_id, event_time, event_case)
+
+    def _value(self, source: Mapping[str, Any], name: str) -> Any:
         value = source.get(name)
-        if isinstance(value, str):
-            value = _read(name, value, readers)
-        elif isinstance(value, int | Decimal) and name in contract.by_name:
-            value = _number(value, contract.by_name[name].kind)
-        values[name] = value
-    unknown = source.keys() - contract.by_name.keys() - set(EVENT_NAMES) - set(REJECT_COLUMNS)
-    if unknown:
-        raise InvalidEvent(min(unknown), f"is no item of {contract.resource}.v{contract.version}")
-    for name in ("event_id", "event_case"):
-        if not isinstance(values[name], str | None):
-            raise InvalidEvent(name, "must be text")
-    if not isinstance(values["event_time"], datetime | None):
-        raise InvalidEvent("event_time", "must be text in ISO 8601")
-    items = {name: values[name] for name in wanted}
-    return Change(number, source, kind, items, values["event_id"], values["event_time"], values["event_case"])
+        if value is None or value == "":
+            return None
+        if type(value) is str:
+            reader = self._readers.get(name)
+            try:
+                return reader(value) if reader else value
+            except _Unread as error:
+                raise InvalidEvent(name, str(error)) from None
+        return _number(value, self._kinds.get(name, ""))
 
 
 def _csv_rows(text: TextIO, contract: Contract) -> Iterator[tuple[int, dict[str, Any], InvalidEvent | None]]:
@@ -204,23 +221,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _read(name: str, text: str, readers: Mapping[str, Callable[[str], Any]]) -> Any:
-    if not text:
-        return None
-    reader = readers.get(name)
-    if reader is None:
-        return text
-    try:
-        return reader(text)
-    except _Unread as error:
-        raise InvalidEvent(name, str(error)) from None
+    raise _Unread(f"{constant} is no JSON")
 
 
 def _number(value: Any, kind: str) -> Any:
-    if kind == "decimal" and not isinstance(value, bool):
+    if kind == "decimal" and type(value) is int:
         return Decimal(value)
     if kind in ("double", "float") and isinstance(value, Decimal):
         return float(value)

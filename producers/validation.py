@@ -90,7 +90,7 @@ def _check(item: Item) -> Check:
 
 
 def _text(item: Item) -> Check:
-    checks = [check for check in (_length(item, "characters"), _codes(item), _identifier(item)) if check]
+    checks = [check for check in (_codes(item), _length(item, "characters"), _identifier(item)) if check]
 
     def check(value: Any) -> str | None:
         if type(value) is not str:

@@ -1,0 +1,101 @@
+"""What is written for an event: key, wire format, limits, ids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from io import BytesIO
+from uuid import UUID
+
+import pytest
+from fastavro import parse_schema, schemaless_reader
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bianhe.producers.publisher import VALUE_BYTES_MAX, Event, Writer, uuid7
+from bianhe.producers.validation import InvalidEvent
+from bianhe.schemas import wire
+from bianhe.schemas.contract import Contract, shipped
+from support.rows import LEGAL_ENTITY, POPULATION, SECRET, number, person
+
+NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
+TODAY = NOW.date()
+EVENT = Event(uuid7(1, bytes(10)), "CHANGED", NOW)
+WRITER = Writer.of(POPULATION, 1234, SECRET)
+
+
+def test_an_event_is_the_contracts_avro_under_its_schema_id() -> None:
+    record = WRITER.event(person(death_date=date(2026, 11, 20)), replace(EVENT, case="Y-2026-0001"), TODAY)
+    assert record.value is not None
+    schema_id, body = wire.unframe(record.value)
+    assert schema_id == 1234
+    fields = schemaless_reader(BytesIO(body), parse_schema(dict(POPULATION.schema)), None)
+    assert isinstance(fields, dict)
+    expected = dict.fromkeys(POPULATION.by_name) | person(death_date=date(2026, 11, 20))
+    assert fields == {
+        "event_id": EVENT.id,
+        "event_kind": "CHANGED",
+        "event_time": NOW,
+        "event_case": "Y-2026-0001",
+        **expected,
+    }
+
+
+def test_event_and_removal_of_one_entity_have_one_key() -> None:
+    key = WRITER.event(person(), EVENT, TODAY).key
+    for natural in (number(), {"citizen_id": number()}, {"citizen_id": number(), "name": ""}):
+        assert WRITER.removal(natural, TODAY) == (key, None)
+    assert number() not in key
+
+
+def test_a_removal_of_no_valid_entity_is_refused() -> None:
+    with pytest.raises(InvalidEvent):
+        WRITER.removal("410202", TODAY)
+    with pytest.raises(InvalidEvent):
+        WRITER.removal({"name": "王某"}, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        (replace(EVENT, kind="REMOVED"), "event_kind"),
+        (replace(EVENT, time=datetime(2026, 1, 1)), "event_time"),
+        (replace(EVENT, case=""), "event_case"),
+        (replace(EVENT, case="x" * 65), "event_case"),
+        (replace(EVENT, id="1"), "event_id"),
+        (replace(EVENT, id="5f0c6a1e-7c3b-4d5e-8a9b-0c1d2e3f4a5b"), "event_id"),
+        (replace(EVENT, id=EVENT.id.replace("-", "")), "event_id"),
+    ],
+)
+def test_wrong_event_fields_are_refused(event: Event, field: str) -> None:
+    with pytest.raises(InvalidEvent) as raised:
+        WRITER.event(person(), event, TODAY)
+    assert raised.value.field == field
+
+
+def test_b24_an_event_above_one_megabyte_is_refused() -> None:
+    geospatial = Contract.parse(shipped("geospatial", 1).replace('"length": 65536', '"length": 2000000'))
+    writer = Writer.of(geospatial, 1, None)
+    feature = {
+        "feature_id": "DL-1",
+        "feature_class": "1",
+        "name": "示例",
+        "division": "410202",
+        "status": "1",
+        "geometry_type": "POINT",
+        "srid": 4490,
+        "surveyed_on": TODAY,
+    }
+    assert writer.event({**feature, "geometry": bytes(VALUE_BYTES_MAX - 200)}, EVENT, TODAY).value
+    with pytest.raises(InvalidEvent, match="at most 1000000"):
+        writer.event({**feature, "geometry": bytes(VALUE_BYTES_MAX)}, EVENT, TODAY)
+
+
+def test_a_natural_key_needs_no_secret() -> None:
+    assert Writer.of(LEGAL_ENTITY, 1, None).topic == "source.legal-entity.v1"
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_a_uuid7_begins_with_its_time(millis: int, randomness: bytes) -> None:
+    made = UUID(uuid7(millis, randomness))
+    assert (made.version, made.variant, made.int >> 80) == (7, "specified in RFC 4122", millis)
