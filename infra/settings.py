@@ -24,10 +24,6 @@ def data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "bianhe"
 
 
-class NotConfigured(Rejected):
-    """Nothing says where the bus is, or something says it wrongly."""
-
-
 class InvalidProfile(Rejected):
     """A profile that is not there, is no TOML, or says what a profile does not say."""
 
@@ -53,18 +49,6 @@ class Settings(BaseSettings):
     registry: str = "http://127.0.0.1:8080"
     routers: int = 1
     log_format: Literal["text", "json"] = "text"
-
-    @classmethod
-    def read(cls) -> Self:
-        """The settings of this process; raises NotConfigured."""
-        try:
-            return cls()  # type: ignore[call-arg]  # environment and file give the rest
-        except ValidationError as error:
-            raise NotConfigured(
-                f"no bus is configured in {data_home() / 'bianhe.toml'}",
-                cause=_findings(error),
-                cure="bianhe up makes one on this machine; or set BIANHE_KAFKA__BOOTSTRAP and the others",
-            ) from error
 
     @classmethod
     def settings_customise_sources(

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from bianhe.infra.cli.client_settings import Client, settings_for
 from bianhe.infra.cli.console import out
-from bianhe.infra.settings import InvalidProfile, Profile, Settings, write_secret
+from bianhe.infra.settings import InvalidProfile, Profile, load, write_secret
 from bianhe.producers.keys import SECRET_BYTES
 from bianhe.schemas import names
 
@@ -41,14 +41,13 @@ def write(
 ) -> None:
     """Write a profile for `bianhe publish`, `bianhe subscribe` and the SDK; it carries no secret."""
     profile = _profile(department, None)
-    facts = profile.model_dump(mode="json", exclude_none=True) | {
-        "password_file": f"{department}.password",
-        "key_secrets": "keys",
-    }
+    on_this_machine = load().home / "secrets" / department
+    password = on_this_machine if on_this_machine.exists() else to.with_name(f"{department}.password")
+    facts = profile.model_dump(mode="json", exclude_none=True) | {"password_file": str(password), "key_secrets": "keys"}
     if to.exists():
         raise InvalidProfile(f"{to} is already there", cure="name another file, or move it away")
     to.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in facts.items()), encoding="utf-8")
-    out.print(f"{to}: put the password into {to.with_name(f'{department}.password')} (mode 0600) or BIANHE_PASSWORD")
+    out.print(f"{to}: the password is BIANHE_PASSWORD, or in {password} (mode 0600)", markup=False)
 
 
 @app.command()
@@ -70,7 +69,7 @@ def key(
 def _profile(department: str, path: Path | None) -> Profile:
     if path is not None:
         return Profile.read(path).model_copy(update={"department": names.code(department)})
-    settings = Settings.read()
+    settings = load()
     return Profile(
         department=names.code(department),
         bootstrap=settings.kafka.bootstrap,
