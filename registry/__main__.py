@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from urllib.parse import urlsplit
@@ -58,6 +59,9 @@ def _serve(server: uvicorn.Server, relay: Relay) -> bool:
             # A registry whose decisions no longer reach the log must not go on as if they did.
             server.should_exit = True
 
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn handles them while it serves, and hands them on when it has ended.
+        signal.signal(number, lambda *_: stopping.set())
     thread = threading.Thread(target=run_relay, name="relay")
     thread.start()
     try:

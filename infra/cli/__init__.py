@@ -26,8 +26,6 @@ app.add_typer(catalog.app, name="catalog")
 app.add_typer(contract.app, name="contract")
 app.add_typer(grant.app, name="grant")
 app.add_typer(sync.app, name="sync")
-app.add_typer(sync.app, name="sync")
-app.add_typer(account.app, name="account")
 
 
 def main() -> None:

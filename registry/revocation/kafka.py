@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -32,7 +32,9 @@ class StillRevoking(Transient):
     """A revocation could not be completed in time; it goes on where it stopped."""
 
 
-def carry_out(connection: Connection, engine: Engine, number: str, patience_seconds: float) -> Iterator[Step]:
+def carry_out(
+    connection: Connection, engine: Engine, number: str, patience_seconds: float
+) -> Generator[Step, None, None]:
     """Complete the revocation of a grant that was decided, yielding each step before it is taken, Closed last.
 
     Raises StillRevoking where one step waits longer than `patience_seconds`. Killed anywhere, or run twice at once, the

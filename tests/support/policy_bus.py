@@ -14,12 +14,14 @@ from bianhe.infra.sql import engine
 from bianhe.registry.accounts import kafka as accounts
 from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy import sql
-from bianhe.registry.policy.kafka import Relay
+from bianhe.registry.policy.kafka import Relay, read_policy
 from bianhe.registry.sql import transaction
 from bianhe.registry.sync import kafka as sync
+from bianhe.registry.sync.cluster import AccessRule
 from bianhe.registry.sync.plan import Plan
 from bianhe.schemas.names import RELAY_ACCOUNT
 from bianhe.schemas.records.policy import Body
+from support.broker import eventually
 from support.policies import AT
 
 
@@ -48,6 +50,21 @@ class PolicyBus:
         """Put decisions on the policy log; returns its version."""
         self.queue(*bodies)
         return self.relay.drain()
+
+    def wait_until_numbered(self) -> int:
+        """Wait for a relay that runs elsewhere; returns the policy version."""
+        with transaction(self.engine) as database:
+            waiting = sql.pending(database)
+        if waiting:
+            assert eventually(lambda: self._number_of(waiting[-1].id) is not None), "no relay runs"
+        return read_policy(self.admin).version
+
+    def _number_of(self, id: str) -> int | None:
+        with transaction(self.engine) as database:
+            return sql.number_of(database, id)
+
+    def rules(self) -> frozenset[AccessRule]:
+        return sync.observe(self.admin).rules
 
     def plan(self) -> Plan:
         return sync.plan_cluster(self.admin)
