@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ class Output(StrEnum):
 
 OutputOption = Annotated[Output, typer.Option("--output", help="table for people, json for programs")]
 
-out = Console(soft_wrap=True, highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
