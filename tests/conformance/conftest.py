@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, text
 
 from bianhe.infra.sql import engine
 from bianhe.registry.migrations import upgrade
 from support.postgres import postgres
 from support.registry import with_sample
-
-_NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +26,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[E
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'registry.sqlite'}"
     else:
-        url = _new_database(request.getfixturevalue("postgres_url"))
+        url = _emptied(request.getfixturevalue("postgres_url"))
     made = engine(url)
     yield made
     made.dispose()
@@ -49,10 +46,10 @@ def city(database: Engine) -> Engine:
     return database
 
 
-def _new_database(url: str) -> str:
-    name = f"registry_{next(_NUMBERS)}"
-    administrator = create_engine(url, isolation_level="AUTOCOMMIT")
-    with administrator.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    administrator.dispose()
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
+def _emptied(url: str) -> str:
+    database = create_engine(url)
+    with database.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    database.dispose()
+    return url

