@@ -89,7 +89,7 @@ _CONDITION = re.compile(
 def parse_row_rule(text: str) -> tuple[Condition, ...]:
     """Read a conjunction such as `status in 1,2 and residence_division prefix 410212`; raises InvalidGrant."""
     conditions = []
-    for part in re.split(r"\s+and\s+", text.strip()):
+    for part in re.split(r"\s+and(?:\s+|$)", text.strip()):
         match = _CONDITION.fullmatch(part)
         if match is None:
             raise InvalidGrant(

@@ -1,0 +1,95 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from bianhe.schemas.policy import EMPTY, GrantState, fold
+from bianhe.schemas.records.policy import (
+    GENESIS,
+    Body,
+    BrokenPolicyLog,
+    Effective,
+    PolicyRecord,
+    Revoked,
+    decode_body,
+    encode_body,
+)
+from support.policy_bodies import MAILBOX, channel, granted, policy, population, writers
+
+AT = datetime(2026, 11, 22, tzinfo=UTC)
+BODIES: tuple[Body, ...] = (
+    writers(),
+    population(),
+    channel(),
+    granted(),
+    Revoked(grant="G-2026-0001", ground="purpose-met", decided_by="gongan"),
+    Effective(grant="G-2026-0001", edge={"0": 5}),
+)
+
+
+def record(number: int, previous: str, body: Body) -> PolicyRecord:
+    return PolicyRecord(number=number, previous=previous, id=f"id-{number}", at=AT, body=body)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.kind)
+def test_a_record_is_read_as_it_was_written(body: Body) -> None:
+    written = record(1, GENESIS, body)
+    assert PolicyRecord.decode(written.encode()) == written
+    assert decode_body(encode_body(body)) == body
+
+
+def test_a_record_that_is_not_canonical_is_refused() -> None:
+    value = record(1, GENESIS, writers()).encode().replace(b'"number":1', b'"number": 1')
+    with pytest.raises(BrokenPolicyLog, match="canonical"):
+        PolicyRecord.decode(value)
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"not json", b'{"number":1}'])
+def test_what_cannot_be_read_stops_everything(value: bytes) -> None:
+    with pytest.raises(BrokenPolicyLog):
+        PolicyRecord.decode(value)
+
+
+def test_a_hole_and_a_fork_are_told() -> None:
+    first = record(1, GENESIS, writers())
+    for stranger in (record(3, first.hash, population()), record(2, GENESIS, population()), first):
+        with pytest.raises(BrokenPolicyLog, match="does not follow"):
+            fold(EMPTY, [first, stranger])
+
+
+def test_a_grant_whose_hash_is_another_is_refused() -> None:
+    forged = granted().model_copy(update={"digest": "0" * 64})
+    with pytest.raises(BrokenPolicyLog, match="hash"):
+        policy(population(), forged)
+
+
+def test_a_grant_begins_once_and_ends_only_if_it_began() -> None:
+    with pytest.raises(BrokenPolicyLog, match="twice"):
+        policy(granted(), granted())
+    with pytest.raises(BrokenPolicyLog, match="never began"):
+        policy(Revoked(grant="G-2026-0009", ground="purpose-met", decided_by="gongan"))
+
+
+def test_a_grant_keeps_its_access_rules_until_it_is_effective() -> None:
+    states = []
+    for known in range(4, 7):
+        grant = policy(*BODIES[:known]).grants["G-2026-0001"]
+        states.append((grant.state, grant.readable))
+    assert states == [(GrantState.ACTIVE, True), (GrantState.REVOKING, True), (GrantState.EFFECTIVE, False)]
+    ended = policy(*BODIES).grants["G-2026-0001"]
+    assert (ended.topic, ended.edge, ended.revoked_at) == (MAILBOX, {0: 5}, 5)
+
+
+def test_folding_in_parts_equals_folding_at_once() -> None:
+    whole = policy(*BODIES)
+    records: list[PolicyRecord] = []
+    for body in BODIES:
+        records.append(record(len(records) + 1, records[-1].hash if records else GENESIS, body))
+    parts = EMPTY
+    for one in records:
+        parts = fold(parts, [one])
+    assert (parts.version, parts.head, parts.grants) == (whole.version, whole.head, whole.grants)
+
+
+def test_the_last_revision_of_an_open_channel_is_the_one_written() -> None:
+    second = channel().model_copy(update={"revision": 2, "topic": "open.population.v1.r2"})
+    assert policy(population(), second, channel()).present_channel("population", 1) == second

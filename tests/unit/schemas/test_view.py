@@ -1,0 +1,124 @@
+import json
+from datetime import UTC, date, datetime
+
+import fastavro
+import pytest
+
+from bianhe.schemas.contract import Contract, InvalidContract
+from bianhe.schemas.grant import Grant, InvalidGrant, Mask, parse_row_rule
+from bianhe.schemas.view import grant_faults, grant_view, masked_type, open_view, reads_open_channel
+from support.records import contract
+
+NULLABLE_DATE = ["null", {"type": "int", "logicalType": "date"}]
+
+
+def a_grant(items: tuple[str, ...], masks: tuple[str, ...] = (), row_rule: str = "") -> Grant:
+    return Grant(
+        number="G-2026-0001", department="renshe", resource="population", version=1, items=items,
+        masks=tuple(Mask.parse(mask) for mask in masks), row_rule=parse_row_rule(row_rule) if row_rule else (),
+        purpose="业务协同", basis="示例,待核", scenario="测试", scope="测试", until=date(2027, 12, 31),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mask", "output"),
+    [
+        ("name=null", ["null", "string"]),
+        ("death_date=null", NULLABLE_DATE),
+        ("name=constant:某", "string"),
+        ("former_name=constant:某", "string"),
+        ("citizen_id=first:6", "string"),
+        ("former_name=first:1", ["null", "string"]),
+        ("citizen_id=pseudonym", "string"),
+        ("birth_date=year", "int"),
+        ("death_date=year", ["null", "int"]),
+    ],
+)
+def test_a_mask_fixes_the_output_type(mask: str, output: object) -> None:
+    parsed = Mask.parse(mask)
+    assert masked_type(contract().by_name[parsed.item], parsed) == output
+
+
+def test_the_view_schema_is_avro_keeps_the_record_name_and_the_order() -> None:
+    view = grant_view(contract(), a_grant(("migrated_on", "name", "citizen_id"), ("citizen_id=first:6",)))
+    schema = view.schema()
+    fastavro.parse_schema(schema)
+    assert schema["name"] == contract().schema["name"]
+    assert schema["namespace"] == contract().schema["namespace"]
+    order = [field["name"] for field in schema["fields"]]
+    assert order == [
+        "bus_offset", "bus_seq", "bus_policy", "event_id", "event_kind", "event_time", "event_case",
+        "citizen_id", "name", "migrated_on",
+    ]  # fmt: skip
+
+
+def test_identical_views_have_one_identity_and_one_schema() -> None:
+    one = grant_view(contract(), a_grant(("name", "citizen_id"), ("citizen_id=null", "name=first:1")))
+    other = grant_view(contract(), a_grant(("citizen_id", "name"), ("name=first:1", "citizen_id=null")))
+    assert one.identity == other.identity
+    assert json.dumps(one.schema()) == json.dumps(other.schema())
+
+
+def test_only_all_unconditional_items_unmasked_for_all_entities_read_the_open_channel() -> None:
+    every = contract().unconditional
+    assert reads_open_channel(open_view(contract()))
+    assert reads_open_channel(grant_view(contract(), a_grant(every)))
+    for grant in (
+        a_grant(every[:-1]),
+        a_grant((*every, "ethnic_group")),
+        a_grant(every, ("name=first:1",)),
+        a_grant(every, (), "sex = 1"),
+    ):
+        assert not reads_open_channel(grant_view(contract(), grant))
+
+
+@pytest.mark.parametrize(
+    ("items", "masks", "row_rule", "rule"),
+    [
+        ((), (), "", "items-present"),
+        (("fingerprint",), (), "", "item-known"),
+        (("name",), ("sex=null",), "", "mask-granted"),
+        (("birth_date",), ("birth_date=first:4",), "", "mask-type"),
+        (("name",), ("name=year",), "", "mask-type"),
+        (("name",), ("name=null", "name=first:1"), "", "mask-once"),
+        (("name",), (), "nothing = 1", "condition-item"),
+        (("citizen_id",), ("citizen_id=first:6",), "citizen_id prefix 410212", "condition-masked"),
+        (("birth_date",), (), "birth_date prefix 19", "condition-type"),
+        (("birth_date",), (), "birth_date = soon", "condition-constant"),
+    ],
+)
+def test_what_cannot_be_a_view_is_refused_with_its_rule(
+    items: tuple[str, ...], masks: tuple[str, ...], row_rule: str, rule: str
+) -> None:
+    conditions = parse_row_rule(row_rule) if row_rule else ()
+    faults = grant_faults(contract(), items, tuple(Mask.parse(mask) for mask in masks), conditions)
+    assert [fault.rule for fault in faults] == [rule]
+
+
+def test_an_ungranted_item_may_decide_who_is_in() -> None:
+    assert grant_view(contract(), a_grant(("name",), (), "residence_division prefix 410212")).row_rule
+
+
+@pytest.mark.parametrize(
+    "text", ["name", "name=blur", "name=first", "name=first:0", "name=null:x", "Name=null", "=null"]
+)
+def test_what_is_no_mask_is_refused(text: str) -> None:
+    with pytest.raises(InvalidGrant):
+        Mask.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "name", "name is x", "name =", "NAME = x", "name = x and"])
+def test_what_is_no_row_rule_is_refused(text: str) -> None:
+    with pytest.raises(InvalidGrant):
+        parse_row_rule(text)
+
+
+def test_a_term_ends_with_its_last_day_in_the_citys_time() -> None:
+    until = datetime.fromtimestamp(a_grant(("name",)).until_millis / 1000, UTC)
+    assert until.isoformat() == "2027-12-31T16:00:00+00:00"
+
+
+def test_a_contract_says_what_it_lacks() -> None:
+    broken = {**contract().schema, "fields": [*contract().schema["fields"], {"name": "x", "type": "string"}]}
+    with pytest.raises(InvalidContract, match="'x'"):
+        Contract.parse(json.dumps(broken))
