@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bianhe.infra.cli import account, application, catalog, contract, grant, profile, publish, subscribe, sync, up
+from bianhe.infra.cli import account, application, catalog, contract, demo, grant, profile, publish, subscribe, sync, up
 from bianhe.infra.cli.console import Exit, err, explain
 from bianhe.schemas.errors import BusError
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(up.up)
+app.command()(demo.demo)
 app.command()(publish.publish)
 app.command()(subscribe.subscribe)
 app.add_typer(account.app, name="account")

@@ -1,0 +1,55 @@
+"""How far the bus is, from its own journal (投递台账), and what it says was written and kept back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.log import LogReader
+from bianhe.schemas import names
+from bianhe.schemas.records.journal import JournalEntry
+
+
+class Journal:
+    """Totals over the journal, brought up to date by `read`. Use it in a `with` block."""
+
+    def __init__(self, connection: Connection, partitions: int) -> None:
+        self.routed: Counter[str] = Counter()
+        """Source records by source topic."""
+        self.written: Counter[str] = Counter()
+        """Delivery records by delivery topic."""
+        self.written_at: Counter[tuple[str, int]] = Counter()
+        """The same by partition."""
+        self.kept_back: Counter[str] = Counter()
+        self.quarantined = 0
+        self._readers = [
+            LogReader(connection, names.JOURNAL, partition, group=connection.account) for partition in range(partitions)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for reader in self._readers:
+            reader.close()
+
+    def read(self) -> None:
+        """Take in what was committed since the last time."""
+        for reader in self._readers:
+            for record in reader.read_to_end():
+                assert record.key is not None
+                assert record.value is not None
+                source, _, partition = record.key.decode().rpartition("/")
+                self._take(source, int(partition), JournalEntry.decode(record.value))
+
+    def _take(self, source: str, partition: int, entry: JournalEntry) -> None:
+        self.routed[source] += entry.end - entry.begin
+        self.quarantined += entry.quarantined
+        for view in entry.views:
+            self.written[view.topic] += view.records
+            self.written_at[view.topic, partition] += view.records
+            self.kept_back[view.topic] += view.kept_back
