@@ -219,18 +219,21 @@ class Worker:
         self._awaiting.update((assigned.topic, assigned.partition) for assigned in partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        aborted = False
         if self._writer.is_open:
             try:
                 self._commit()
-            except TransactionAborted as aborted:
-                log.warning("aborted while letting go", reason=str(aborted))
-                self._rewind()
+            except TransactionAborted as reason:
+                log.warning("aborted while letting go", reason=str(reason))
+                aborted = True
         self._let_go(consumer, partitions)
+        if aborted:
+            self._rewind()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._writer.abort()
-        self._rewind()
         self._let_go(consumer, partitions)
+        self._rewind()
 
     def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {(revoked.topic, revoked.partition) for revoked in partitions}
