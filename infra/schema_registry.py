@@ -22,11 +22,11 @@ class RegistryUnreachable(Transient):
 
 
 class RegistryRefused(Rejected):
-    """The registry does not accept this account, or shows it nothing here."""
+    """The registry does not accept this account with this password."""
 
 
 class UnknownSchema(Rejected):
-    """The registry knows no such subject or schema id."""
+    """The registry has no such subject or schema id for this account."""
 
 
 class RegisteredSchema(NamedTuple):
@@ -90,18 +90,17 @@ class SchemaRegistry:
                 cause=f"{type(error).__name__}: {error}",
                 cure="start it (bianhe up) or correct its address in the profile",
             ) from error
-        if response.status_code in (401, 403):
+        if response.status_code == 401:
             raise RegistryRefused(
-                f"the registry at {self._url} refused account {self._account} ({wanted})",
-                cause="the password is wrong or no longer valid"
-                if response.status_code == 401
-                else "no grant of this account covers it",
-                cure=f"check the password; an administrator can issue a new one: bianhe account rotate {self._account}"
-                if response.status_code == 401
-                else "apply for it: bianhe application submit",
+                f"the registry at {self._url} refused account {self._account}",
+                cause="the password is wrong or no longer valid",
+                cure=f"check the password; an administrator can issue a new one: bianhe account rotate {self._account}",
             )
         if response.status_code == 404:
-            raise UnknownSchema(f"the registry at {self._url} knows no {wanted}")
+            raise UnknownSchema(
+                f"the registry at {self._url} shows {self._account} no {wanted}",
+                cause="there is none, or no grant of this account covers it",
+            )
         try:
             answer = response.raise_for_status().json()
             if isinstance(answer, dict) and "schema" in answer:

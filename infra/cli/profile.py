@@ -31,7 +31,7 @@ def show(
     profile: FromFile = None,
 ) -> None:
     """Print safe settings for a Kafka client, with what it does wrong by default."""
-    out.print(settings_for(client, _profile(department, profile)), markup=False)
+    print(settings_for(client, _profile(department, profile)), end="")
 
 
 @app.command()
