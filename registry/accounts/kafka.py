@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -11,11 +14,16 @@ from sqlalchemy import Engine
 from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import LoginRefused
+from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import write_secret
 from bianhe.registry.accounts import sql
 from bianhe.registry.accounts.standing import Account, check_rotation, standing
 from bianhe.registry.policy.kafka import read_policy
 from bianhe.registry.sql import transaction
+
+ACCEPTED_SECONDS: Final = 10.0
+_WAIT_SECONDS: Final = 0.02
 
 
 def list_accounts(connection: Connection) -> list[Account]:
@@ -32,8 +40,24 @@ def rotate(connection: Connection, engine: Engine, code: str, file: Path) -> Sec
     password = SecretStr(secrets.token_urlsafe(32))
     # The file first: a password that nobody can read would lock its owner out.
     write_secret(file, password)
-    with Admin(connection) as cluster:
-        cluster.set_password(code, password)
+    give_credential(connection, code, password)
     with transaction(engine) as database:
         sql.set_password(database, code, password)
     return password
+
+
+def give_credential(connection: Connection, account: str, password: SecretStr) -> None:
+    """Make this an account's password on Kafka, and return when the broker accepts it."""
+    with Admin(connection) as cluster:
+        cluster.set_password(account, password)
+    theirs = replace(connection, account=account, password=password)
+    deadline = time.monotonic() + ACCEPTED_SECONDS
+    while True:
+        try:
+            check_login(theirs)
+            return
+        except LoginRefused:
+            # The controller has it already, the broker reads it a moment later.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_WAIT_SECONDS)

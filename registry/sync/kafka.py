@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from bianhe.infra.kafka import access_rules, admin, raw
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.settings import read_secret, write_secret
+from bianhe.registry.accounts.kafka import give_credential
 from bianhe.registry.policy.kafka import read_policy
 from bianhe.registry.sync.cluster import AccessRule, Actual, Quota, Topic
 from bianhe.registry.sync.desired import desired
@@ -116,7 +117,7 @@ def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], s
             case RemoveRule(rule, _):
                 rules_removed.append(_to_kafka(rule))
             case IssueAccount(account):
-                cluster.set_password(account, _component_password(secret_files / account))
+                give_credential(connection, account, _component_password(secret_files / account))
             case RemoveAccount(account):
                 cluster.delete_account(account)
             case SetQuota(account, quota, _):

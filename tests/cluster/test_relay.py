@@ -27,14 +27,16 @@ from support.broker import eventually
 from support.policies import AT, department, revoked
 from support.policy_bus import PolicyBus
 
-KILLS = 12
+KILLS = 5
 
 
 @pytest.fixture(scope="module")
-def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyBus]:
+def bus(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[PolicyBus]:
     home = tmp_path_factory.mktemp("relay")
     with EmbeddedBroker(home / "kafka") as broker:
-        yield PolicyBus(broker, home)
+        city = PolicyBus(broker, home, database_url)
+        yield city
+        city.close()
 
 
 def assert_each_row_once(bus: PolicyBus) -> None:

@@ -26,7 +26,7 @@ PATIENCE = 2.0
 def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyBus]:
     home = tmp_path_factory.mktemp("revocation")
     with EmbeddedBroker(home / "kafka") as broker:
-        city = PolicyBus(broker, home)
+        city = PolicyBus(broker, home, f"sqlite:///{home / 'registry.sqlite'}")
         city.decide(WRITERS, department("gongan"), department("tongji"), department("renshe"), POPULATION, OPEN_CHANNEL)
         stop = threading.Event()
         relaying = threading.Thread(target=city.relay.run, args=(stop,))
@@ -34,6 +34,7 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyBus]:
         yield city
         stop.set()
         relaying.join()
+        city.close()
 
 
 class Writer:

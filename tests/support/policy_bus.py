@@ -15,7 +15,7 @@ from bianhe.registry.accounts import kafka as accounts
 from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.kafka import Relay, read_policy
-from bianhe.registry.sql import transaction
+from bianhe.registry.sql import deciding, transaction
 from bianhe.registry.sync import kafka as sync
 from bianhe.registry.sync.cluster import AccessRule
 from bianhe.registry.sync.plan import Plan
@@ -28,22 +28,26 @@ from support.policies import AT
 class PolicyBus:
     """Decisions go into the outbox, the relay numbers them, sync follows."""
 
-    def __init__(self, broker: EmbeddedBroker, home: Path, database_url: str | None = None) -> None:
+    def __init__(self, broker: EmbeddedBroker, home: Path, database_url: str) -> None:
         self.admin = broker.connection()
         self.broker = broker
         self.home = home
         self.secrets = home / "secrets"
-        self.database_url = database_url or f"sqlite:///{home / 'registry.sqlite'}"
-        self.engine: Engine = engine(self.database_url)
+        self.database_url = database_url
+        self.engine: Engine = engine(database_url)
         upgrade(self.engine)
         sync.prepare(self.admin, self.secrets)
         self.relay = Relay(self.component(RELAY_ACCOUNT), self.engine)
+
+    def close(self) -> None:
+        self.relay.close()
+        self.engine.dispose()
 
     def component(self, account: str) -> Connection:
         return component(KafkaSettings(bootstrap=self.broker.bootstrap, secrets=self.secrets), account)
 
     def queue(self, *bodies: Body) -> None:
-        with transaction(self.engine) as database:
+        with deciding(self.engine) as database:
             sql.append(database, bodies, AT)
 
     def decide(self, *bodies: Body) -> int:
