@@ -41,7 +41,7 @@ def demo(
     screen.end(outcome.differences, time.monotonic() - begun)
     if output is Output.JSON:
         print(facts(outcome))
-    if outcome.differences:
+    if not outcome.succeeded:
         raise typer.Exit(Exit.FAILED)
 
 

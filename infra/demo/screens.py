@@ -19,19 +19,21 @@ from bianhe.infra.demo.recount import Difference
 from bianhe.infra.demo.revoking import Revoked
 from bianhe.infra.demo.stage import Stage
 from bianhe.infra.demo.tasks import Reading
+from bianhe.registry.catalog.entry import CatalogItem
 from bianhe.registry.catalog.sql import contract_of
 from bianhe.registry.sharing.letter import Clause, clauses
 from bianhe.registry.sharing.sql import GrantRow
 from bianhe.registry.sql import transaction
-from bianhe.schemas.contract import Part
+from bianhe.schemas.contract import Part, Sharing
 from bianhe.schemas.view import grant_view
 
 NOTICE: Final = "模拟数据"
 VALUE_CELLS: Final = 16
-COLUMNS_SHOWN: Final = 4
+COLUMNS_SHOWN: Final = 5
 """Departments side by side in one table."""
 
 Shown = Callable[[int, int, int, int], None]
+Received = tuple[GrantRow, Event, Sequence[Clause]]
 
 
 class Screen:
@@ -197,28 +199,38 @@ def _sums(
     return sum(n for topic, n in written.items() if of(topic)), sum(received), sum(n for t, n in kept.items() if of(t))
 
 
-def _side_by_side(stage: Stage, columns: Sequence[tuple[GrantRow, Event, Sequence[Clause]]]) -> Table:
-    """Items down, departments across; the clause of an item beside it, the grant's number and purpose above."""
+def _side_by_side(stage: Stage, columns: Sequence[Received]) -> Table:
+    """Items down, departments across; the article of an item beside it, the grant's number and purpose above."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("item")
+    table.add_column("clause", style="dim")
     for row, _, _ in columns:
-        grant = row.grant
-        title = stage.catalog.title(grant.department)
-        table.add_column(f"{title}\n{grant.number}\n第十四条 {grant.purpose}", overflow="fold")
+        title = stage.catalog.title(row.grant.department)
+        table.add_column(f"{title}\n{row.grant.number}\n第十四条 {row.grant.purpose}", overflow="fold")
+    resource = stage.catalog.resource[columns[0][0].grant.resource]
     for place, clause in enumerate(columns[0][2]):
         cells = [_treated(event, here[place]) for _, event, here in columns]
-        table.add_row(f"{clause.title} [dim]{clause.item}[/]", *cells)
+        table.add_row(f"{clause.title} {clause.item}", _article(resource.by_name[clause.item]), *cells)
     return table
 
 
+def _article(item: CatalogItem) -> str:
+    """The article that an item's sharing type rests on."""
+    match item.sharing:
+        case Sharing.UNCONDITIONAL:
+            return "第十二条 无条件共享"
+        case Sharing.CONDITIONAL:
+            return "第十五条 有条件共享"
+        case Sharing.WITHHELD:
+            return "第十一条 不予共享"
+
+
 def _treated(event: Event, clause: Clause) -> str:
-    """A value as it arrived with its treatment and clause, or why it did not arrive."""
-    article = clause.article.partition("〔")[0]
+    """A value as it arrived, with its mask if it has one, or why it did not arrive."""
     if clause.item not in event.items:
-        return f"[dim]–  {escape(clause.treatment)} {escape(article)}[/]"
+        return f"[dim]– {escape(clause.treatment)}[/]"
     value = escape(_shown(event.items[clause.item]))
-    mask = "" if clause.treatment == "提供" else f" [yellow]{escape(clause.treatment)}[/]"
-    return f"{value}{mask} [dim]{escape(article)}[/]"
+    return value if clause.treatment == "提供" else f"{value} [yellow]{escape(clause.treatment)}[/]"
 
 
 def _shown(value: Any) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.pool import AsyncResult, Pool
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,8 @@ POPULATION_CHANNEL: Final = names.open_topic("population", 1, 1)
 LATER_EVENTS: Final = 400
 """How many events flow on while the grant is revoked."""
 STILL_SECONDS: Final = 60.0
+SLOW_SECONDS: Final = 600.0
+"""How long a department may take to read all that it is sent."""
 _POLL_SECONDS: Final = 0.2
 
 
@@ -72,6 +74,10 @@ class Outcome:
     drift: Drift
     differences: list[Difference]
 
+    @property
+    def succeeded(self) -> bool:
+        return not self.differences
+
 
 def tell(bus: RunningBus, folder: Path, events: int, seed: int, screen: Screen) -> Outcome:
     """Tell the whole story on a fresh bus. Raises what stands in the way, after which nothing is claimed."""
@@ -86,7 +92,9 @@ def tell(bus: RunningBus, folder: Path, events: int, seed: int, screen: Screen) 
             flow = publish_and_route(stage, pool, journal, events, screen)
             key = story_key(stage, flow, seed)
             flow.readings = read_all(stage, pool, key, screen)
-            found = compare(stage, flow, events)
+            found = compare(
+                flow, {one: [row.grant.number for row in stage.grants_of(one)] for one in flow.readings}, events
+            )
             screen.table(stage, flow.readings, flow.written, flow.kept_back, len(found))
             outside = attempts.read_topic(stage.connection(OUTSIDER), POPULATION_CHANNEL, names.group(OUTSIDER, "main"))
             screen.story(stage, flow.readings, OUTSIDER, outside.answer)
@@ -135,7 +143,7 @@ def publish_and_route(stage: Stage, pool: Pool, journal: Journal, events: int, s
         for code in RESOURCES
     }
     with screen.flow(events * len(RESOURCES)) as shown, Admin(stage.admin) as admin:
-        watch = _Watch(stage)
+        watch = _Watch(stage, STILL_SECONDS)
         sources = [names.source_topic(code, 1) for code in RESOURCES]
         while True:
             done = all(result.ready() for result in publishing)
@@ -168,18 +176,25 @@ def read_all(stage: Stage, pool: Pool, key: str, screen: Screen) -> dict[str, ta
         for code in stage.subscribers
     ]
     with screen.reading(len(reading)) as shown:
-        _await(reading, lambda: shown([result.get() for result in reading if result.ready()]))
+        watch = _Watch(stage, SLOW_SECONDS)
+        while True:
+            done = [result.get() for result in reading if result.ready()]
+            shown(done)
+            if len(done) == len(reading):
+                break
+            watch.look(len(done))
     return {one.department: one for one in (result.get() for result in reading)}
 
 
-def compare(stage: Stage, flow: Flow, events: int) -> list[Difference]:
-    """Every number and every content digest that is not what the recount expects."""
+def compare(flow: Flow, grants: Mapping[str, Collection[str]], events: int) -> list[Difference]:
+    """Every number and content digest that is not what the recount expects; `grants` has the numbers by department."""
     found = []
     for one in flow.published:
         if one != (one.resource, events, events, 0):
             found.append(Difference(one.resource, "rows read, published, rejected", (events, events, 0), one[1:]))
-    if flow.routed != events * len(RESOURCES) or flow.quarantined:
-        found.append(Difference("router", "routed", events * len(RESOURCES), flow.routed))
+    total = events * len(flow.published)
+    if flow.routed != total or flow.quarantined:
+        found.append(Difference("router", "routed", total, flow.routed))
         found.append(Difference("router", "quarantined", 0, flow.quarantined))
     expected = flow.expected
     for topic in sorted(expected.keys() | flow.written.keys()):
@@ -190,17 +205,17 @@ def compare(stage: Stage, flow: Flow, events: int) -> list[Difference]:
         ):
             if counted != number:
                 found.append(Difference(topic, what, counted, number))
-    for department in stage.subscribers:
-        found += _compare_department(stage, flow, department, expected)
+    for department, reading in flow.readings.items():
+        found += _compare_department(
+            department, reading.tallies, {flow.topic_of(one) for one in grants[department]}, expected
+        )
     return found
 
 
 def _compare_department(
-    stage: Stage, flow: Flow, department: str, expected: Mapping[str, Tally]
+    department: str, received: Mapping[str, Tally], granted: Collection[str], expected: Mapping[str, Tally]
 ) -> Iterable[Difference]:
-    received = flow.readings[department].tallies
-    granted = {flow.topic_of(row.grant.number) for row in stage.grants_of(department)}
-    for topic in sorted(granted | received.keys()):
+    for topic in sorted({*granted, *received}):
         wanted = expected[topic] if topic in granted else Tally()
         yield from differences(f"{department} {topic}", wanted, received.get(topic, Tally()))
 
@@ -234,19 +249,12 @@ def _partitions(stage: Stage, topic: str) -> int:
         return len(admin.end_offsets(topic, "read_uncommitted"))
 
 
-def _await(results: Collection[AsyncResult[tasks.Reading]], look: Callable[[], None]) -> None:
-    while True:
-        look()
-        if all(result.ready() for result in results):
-            return
-        time.sleep(_POLL_SECONDS)
-
-
 class _Watch:
     """Waits a moment, starts anew what ended by itself, and gives up where nothing moves."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, patience_seconds: float) -> None:
         self._stage = stage
+        self._patience = patience_seconds
         self._state = -1
         self._since = time.monotonic()
 
@@ -254,7 +262,7 @@ class _Watch:
         self._stage.bus.children.revive()
         if state != self._state:
             self._state, self._since = state, time.monotonic()
-        elif time.monotonic() - self._since > STILL_SECONDS:
+        elif time.monotonic() - self._since > self._patience:
             log = self._stage.bus.children.log("router-0")
-            raise StandsStill(f"nothing was routed for {STILL_SECONDS:.0f} s", cure=f"read {log}")
+            raise StandsStill(f"nothing was routed or read for {self._patience:.0f} s", cure=f"read {log}")
         time.sleep(_POLL_SECONDS)
