@@ -61,12 +61,12 @@ def show_(
 ) -> None:
     """Show the resources of the catalog, or the items of one."""
     catalog = sql.show(engine(load().database))
+    rows, columns = [_resource(catalog, one) for one in catalog.resources], _RESOURCE
+    if resource is not None:
+        rows, columns = _items(sql.resource_of(catalog, resource)), _ITEM
     if catalog.notice and output is Output.TABLE:
         out.print(catalog.notice)
-    if resource is None:
-        show([_resource(catalog, one) for one in catalog.resources], output, columns=_RESOURCE)
-    else:
-        show(_items(sql.resource_of(catalog, resource)), output, columns=_ITEM)
+    show(rows, output, columns=columns)
 
 
 def _summary(catalog: Catalog) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert
@@ -23,6 +24,7 @@ from bianhe.registry.sharing.application import (
 )
 from bianhe.registry.sharing.grounds import UnknownGround
 from bianhe.registry.sql import transaction
+from bianhe.schemas.errors import Rejected
 from bianhe.schemas.grant import Mask, parse_row_rule
 from bianhe.schemas.policy import GrantState
 from bianhe.schemas.records.policy import Effective, Granted, Revoked
@@ -114,7 +116,7 @@ def test_a_refusal_keeps_its_reason_and_gives_no_grant(city: Engine) -> None:
     assert sql.grants(city) == []
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], type[Rejected]]] = {
     "B9 a withheld item": ({"items": ("name", "fingerprint")}, Withheld),
     "B10 a term in the past": ({"until": date(2026, 11, 22)}, InvalidApplication),
     "B11 an unknown item": ({"items": ("shoe_size",)}, InvalidApplication),

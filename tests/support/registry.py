@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
+from argon2 import PasswordHasher
+from sqlalchemy import Engine, insert
 
+from bianhe.registry.accounts.sql import account
 from bianhe.registry.catalog.sql import Imported, import_catalog, read_catalog
 from bianhe.registry.policy.sql import highest_number, numbered, pending
 from bianhe.registry.sharing.application import Request
@@ -48,3 +51,11 @@ def number_all(engine: Engine) -> int:
         for row in pending(connection):
             numbered(connection, row.id, highest_number(connection) + 1)
         return highest_number(connection)
+
+
+def give_passwords(engine: Engine, passwords: Mapping[str, str]) -> None:
+    """Passwords as the registry keeps them, hashed with so little work that tests stay quick."""
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    rows = [{"code": code, "password_hash": quick.hash(password)} for code, password in passwords.items()]
+    with transaction(engine) as connection:
+        connection.execute(insert(account), rows)
