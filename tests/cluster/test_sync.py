@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from bianhe.infra.cli import app
+from bianhe.infra.cli.console import Exit
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.access_rules import AccessRule
@@ -14,6 +19,7 @@ from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import LoginRefused, RefusedByBroker
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.settings import write_secret
 from bianhe.registry.accounts.standing import UnknownAccount
 from bianhe.registry.sync import kafka as sync
 from bianhe.registry.sync.plan import RemoveRule, Sign, line
@@ -168,3 +174,27 @@ def test_killed_at_any_step_the_next_apply_completes_it(bus: PolicyBus) -> None:
     for cut in range(len(steps)):
         sync.apply(bus.admin, steps[cut : cut + 1], bus.secrets)
     assert bus.plan().steps == ()
+
+
+def test_the_commands_say_by_exit_code_what_differs_and_never_show_a_password(
+    bus: PolicyBus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BIANHE_DATABASE", bus.database_url)
+    monkeypatch.setenv("BIANHE_KAFKA__BOOTSTRAP", bus.broker.bootstrap)
+    monkeypatch.setenv("BIANHE_KAFKA__SECRETS", str(bus.secrets))
+    write_secret(bus.secrets / "bus-admin", bus.broker.admin_password())
+    bus.decide(department("bureau-9"))
+    planned = CliRunner().invoke(app, ["sync", "plan", "--output", "json"])
+    assert planned.exit_code == Exit.DIFFERENCES
+    assert {"+", "~", "!"} <= {row["sign"] for row in json.loads(planned.stdout)}
+    file = tmp_path / "bureau-9"
+    rotated = CliRunner().invoke(app, ["account", "rotate", "bureau-9", "--to", str(file)])
+    assert rotated.exit_code == Exit.DONE
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text() not in rotated.output
+    assert CliRunner().invoke(app, ["account", "rotate", "bureau-9", "--show"]).exit_code == Exit.MISUSED
+    # Every other bureau still waits for its password, so a person has something to do.
+    assert CliRunner().invoke(app, ["sync", "apply"]).exit_code == Exit.DIFFERENCES
+    for index in range(6):
+        bus.log_in(f"bureau-{index}")
+    assert CliRunner().invoke(app, ["sync", "plan"]).exit_code == Exit.DONE
