@@ -8,7 +8,7 @@ import threading
 
 from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.limits import Limits
-from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load, read_secret
 from bianhe.infra.telemetry import logs_to_stderr
 from bianhe.schemas.errors import BusError
@@ -21,10 +21,8 @@ def main() -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    kafka = settings.kafka
-    password = read_secret(kafka.secrets / ROUTER_ACCOUNT)
-    connection = Connection(kafka.bootstrap, ROUTER_ACCOUNT, password, kafka.ca_file)
-    key = bytes.fromhex(read_secret(kafka.secrets / "pseudonym-key").get_secret_value())
+    connection = component(settings.kafka, ROUTER_ACCOUNT)
+    key = bytes.fromhex(read_secret(settings.kafka.secrets / "pseudonym-key").get_secret_value())
     try:
         Worker(connection, int(sys.argv[1]), key, Limits()).run(stopping.is_set)
     except BusError as error:

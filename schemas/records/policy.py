@@ -91,7 +91,7 @@ class Effective(Frozen):
     kind: Literal["effective"] = "effective"
     grant: str
     edge: dict[str, int] = Field(default_factory=dict)
-    """Partition (as text) to last offset."""
+    """Partition (as text) to the offset from which nothing is under this grant."""
 
 
 Body = Annotated[
