@@ -61,12 +61,13 @@ def show_(
 ) -> None:
     """Show the resources of the catalog, or the items of one."""
     catalog = sql.show(engine(load().database))
-    rows, columns = [_resource(catalog, one) for one in catalog.resources], _RESOURCE
-    if resource is not None:
-        rows, columns = _items(sql.resource_of(catalog, resource)), _ITEM
+    if resource is None:
+        rows = [_resource(catalog, one) for one in catalog.resources]
+    else:
+        rows = _items(sql.resource_of(catalog, resource))
     if catalog.notice and output is Output.TABLE:
         out.print(catalog.notice)
-    show(rows, output, columns=columns)
+    show(rows, output, columns=_RESOURCE if resource is None else _ITEM)
 
 
 def _summary(catalog: Catalog) -> None:

@@ -33,6 +33,7 @@ from bianhe.registry.catalog.entry import Catalog, CatalogItem, Department, Inva
 from bianhe.registry.catalog.lint import Findings, lint
 from bianhe.registry.contracts.registration import schema_text
 from bianhe.registry.contracts.sql import bind, latest_text, schema_id, text_of
+from bianhe.registry.contracts.sql import schema_text as schema_table
 from bianhe.registry.policy.sql import append, decided
 from bianhe.registry.sql import Instant, deciding, metadata, transaction
 from bianhe.schemas import compatibility, contract_rules, names
@@ -214,7 +215,10 @@ def show_contract(engine: Engine, resource: str, version: int | None = None) -> 
 
 def contract_of(connection: Connection, resource: str, version: int) -> Contract:
     """The contract of a resource's version, as last imported; raises NoCatalog if there is none."""
-    text = latest_text(connection, names.value_subject(names.source_topic(resource, version)))
+    present = select(schema_table.c.text).join(resource_table, resource_table.c.schema_id == schema_table.c.id)
+    in_force = present.where(resource_table.c.code == resource, resource_table.c.version == version)
+    subject = names.value_subject(names.source_topic(resource, version))
+    text = connection.execute(in_force).scalar() or latest_text(connection, subject)
     if text is None:
         raise NoCatalog(f"the catalog has no resource {resource}.v{version}", cure="bianhe catalog show lists them")
     return Contract.parse(text)
