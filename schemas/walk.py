@@ -205,7 +205,7 @@ def refuse(reason: Reason, at: int) -> NoReturn:
 
 
 def number(b: bytes, p: int) -> tuple[int, int]:
-    """The number at p, at most 64 bits in its shortest form, and the byte after it."""
+    """The number at p, ten bytes at most in its shortest form, and the byte after it; may exceed 64 bits by some."""
     start = p
     value = shift = 0
     while (x := b[p]) > 127:
@@ -217,8 +217,6 @@ def number(b: bytes, p: int) -> tuple[int, int]:
     if not x and shift:
         raise Malformed(Reason.OVERLONG, start)
     value |= x << shift
-    if value >> 64:
-        raise Malformed(Reason.RANGE, start)
     return value >> 1 ^ -(value & 1), p + 1
 
 

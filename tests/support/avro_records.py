@@ -73,7 +73,8 @@ def _types(name: Callable[[], str]) -> st.SearchStrategy[Any]:
 def contracts(draw: st.DrawFn) -> Contract:
     """A contract of one to eight items of any type; half of the flat ones may be null."""
     name = _Namer()
-    shapes = draw(st.lists(_types(name), min_size=1, max_size=8))
+    maskable = st.sampled_from(["string", _LOGICAL["date"]])
+    shapes = draw(st.lists(_types(name) | maskable, min_size=1, max_size=8))
     nullable = draw(st.lists(st.booleans(), min_size=len(shapes), max_size=len(shapes)))
     types = [["null", s] if null and not isinstance(s, list) else s for s, null in zip(shapes, nullable, strict=True)]
     return contract_of({f"item_{i}": shape for i, shape in enumerate(types)})

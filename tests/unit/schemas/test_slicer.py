@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,19 @@ def test_a_refusal_carries_nothing_of_the_record() -> None:
     while error is not None:
         assert not isinstance(error, UnicodeDecodeError)
         error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("mask", ["item=null", "item=constant:不详", "item=first:2", "item=pseudonym", "item=year"])
+def test_masks_leave_null_null_except_the_constant(mask: str) -> None:
+    shape = {"type": "int", "logicalType": "date"} if mask == "item=year" else "string"
+    value = date(9999, 12, 31) if mask == "item=year" else "汴河水"
+    for item_type, values in ((shape, [value]), (["null", shape], [value, None])):
+        contract = contract_of({"item": item_type})
+        view = View(contract, ("item",), {"item": Mask.parse(mask)}, ())
+        for each in values:
+            record = {**EVENT, "item": each}
+            slices = Slicer(contract, [(view, SECRET)]).slice(encode(contract.schema, record))
+            assert slices == [delivered(view, record)]
 
 
 def test_null_matches_no_condition_not_even_the_empty_prefix() -> None:
