@@ -71,7 +71,7 @@ def load() -> Settings:
     try:
         return Settings.model_validate({})
     except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        wrong = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors())
         raise MissingSettings(
             f"settings are missing or wrong: {wrong}",
             cause=f"no BIANHE_… in the environment says them, nor does {data_home() / 'bianhe.toml'}",
@@ -79,12 +79,12 @@ def load() -> Settings:
         ) from error
 
 
-def read_secret(path: Path) -> SecretStr:
-    """The content of a secret file; raises MissingSecret if it is absent or readable by others."""
+def read_secret(path: Path, cure: str = "issue one: bianhe account rotate") -> SecretStr:
+    """The content of a secret file; raises MissingSecret if it is absent (then with this cure) or readable by others."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
-        raise MissingSecret(f"there is no secret file {path}", cure="issue one: bianhe account rotate") from error
+        raise MissingSecret(f"there is no secret file {path}", cure=cure) from error
     if mode & 0o077:
         raise MissingSecret(f"others can read the secret file {path}", cure=f"chmod 600 {path}")
     return SecretStr(path.read_text(encoding="utf-8").strip())

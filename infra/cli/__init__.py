@@ -3,30 +3,69 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module, metadata
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from bianhe.infra.cli import account, application, catalog, contract, demo, grant, profile, publish, subscribe, sync, up
-from bianhe.infra.cli.console import Exit, err, explain
+from bianhe.infra.cli.console import Exit, err, explain, out
 from bianhe.schemas.errors import BusError
 
-app = typer.Typer(
-    name="bianhe",
-    help="Bianhe (汴河), the data exchange bus of a city.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command()(up.up)
-app.command()(demo.demo)
-app.command()(publish.publish)
-app.command()(subscribe.subscribe)
-app.add_typer(account.app, name="account")
-app.add_typer(profile.app, name="profile")
-app.add_typer(application.app, name="application")
-app.add_typer(catalog.app, name="catalog")
-app.add_typer(contract.app, name="contract")
-app.add_typer(grant.app, name="grant")
-app.add_typer(sync.app, name="sync")
+COMMANDS: Final = {
+    "up": "Start Kafka, the registry and a router on this machine; Ctrl-C stops them. Data is kept between starts.",
+    "demo": "Tell the whole story on a real broker with invented data (模拟数据); 0 only if every number is right.",
+    "doctor": "Examine this bus, changing nothing; exit code 3 if something is wrong, 1 if there is no bus to examine.",
+    "publish": "Publish the rows of a CSV or JSON Lines file; columns are the items of the contract.",
+    "subscribe": "Print the events delivered since last time; each one printed is acknowledged.",
+    "account": "Accounts on Kafka and at the registry.",
+    "profile": "Profiles (接入配置): what a department's client starts with.",
+    "application": "Applications for sharing, and their answers.",
+    "catalog": "The catalog: departments, resources and items.",
+    "contract": "Contracts: the Avro schemas of the resources.",
+    "grant": "Grants: what decisions gave.",
+    "sync": "Compare the cluster with the catalog, and make them equal.",
+}
+"""What `bianhe --help` lists; each command is the module of its name, with an `app` or a function of that name."""
+
+
+class Commands(TyperGroup):
+    """Imports the module of a command when it is called; to import all of them takes more than a second."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__(**facts)
+        self.commands.update((name, TyperCommand(name, help=text)) for name, text in COMMANDS.items())
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and command(str(listed.name)), rest
+
+
+def command(name: str) -> Any:
+    """The command itself, its module imported."""
+    module, one = import_module(f"{__name__}.{name}"), typer.Typer()
+    if hasattr(module, "app"):
+        one.add_typer(module.app, name=name)
+    else:
+        one.command(name)(getattr(module, name))
+    return typer.main.get_group(one).commands[name]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"bianhe {metadata.version('bianhe')}")
+        raise typer.Exit(Exit.DONE)
+
+
+app = typer.Typer(name="bianhe", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+VersionOption = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")]
+
+
+@app.callback()
+def bianhe(version: VersionOption = False) -> None:
+    """Bianhe (汴河), the data exchange bus of a city."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What an administrator does to a cluster: topics, access rules, accounts, and cutting a topic short."""
+"""What an administrator does to a cluster, and sees of it: topics, access rules, accounts, settings, groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has types and no __all__
     AclBinding,
     AclBindingFilter,
@@ -39,6 +39,8 @@ from bianhe.schemas.errors import Transient
 
 SCRAM_ITERATIONS: Final = 8192
 RETRY_SECONDS: Final = 0.1
+HIDDEN: Final = "(hidden)"
+"""In place of a setting's value that a broker keeps to itself."""
 
 T = TypeVar("T")
 
@@ -49,6 +51,14 @@ class Topic:
 
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas the weakest partition of a topic has, and how many of them have all of it."""
+
+    total: int
+    in_sync: int
 
 
 class Admin:
@@ -85,6 +95,42 @@ class Admin:
                 resource.name: Topic(partitions[resource.name], _own_settings(future.result()))
                 for resource, future in described.items()
             }
+
+    def replicas(self) -> dict[str, Replicas]:
+        """The replicas of every topic, Kafka's own included."""
+        with explained(self._connection, "listing topics"):
+            found = self._client.list_topics(timeout=self._timeout).topics
+        return {
+            name: Replicas(
+                min(len(partition.replicas) for partition in topic.partitions.values()),
+                min(len(partition.isrs) for partition in topic.partitions.values()),
+            )
+            for name, topic in found.items()
+            if topic.partitions
+        }
+
+    def broker_settings(self) -> dict[int, dict[str, str]]:
+        """The settings that each broker really goes by, by node id; of secret ones only whether they were set."""
+        with explained(self._connection, "reading the brokers' settings"):
+            nodes = self._client.list_topics(timeout=self._timeout).brokers
+            asked = [ConfigResource(ResourceType.BROKER, str(node)) for node in sorted(nodes)]
+            described = self._client.describe_configs(asked, request_timeout=self._timeout)
+            return {int(resource.name): _values(future.result()) for resource, future in described.items()}
+
+    def group_members(self, group: str) -> frozenset[str]:
+        """The static members of a consumer group, by instance id."""
+        with explained(self._connection, f"listing the members of {group}"):
+            answers = self._client.describe_consumer_groups([group], request_timeout=self._timeout)
+            members = answers[group].result().members
+        return frozenset(member.group_instance_id for member in members if member.group_instance_id)
+
+    def group_offsets(self, group: str) -> dict[tuple[str, int], int]:
+        """The offsets that a consumer group has committed, per topic and partition."""
+        with explained(self._connection, f"reading the offsets of {group}"):
+            asked = [ConsumerGroupTopicPartitions(group)]
+            answers = self._client.list_consumer_group_offsets(asked, request_timeout=self._timeout)
+            places = answers[group].result().topic_partitions
+        return {(place.topic, place.partition): place.offset for place in places if place.offset >= 0}
 
     def create_topics(self, topics: Mapping[str, Topic]) -> None:
         """Create topics; one that exists is left as it is, whatever its settings."""
@@ -131,18 +177,24 @@ class Admin:
     def end_offsets(self, topic: str, isolation: clients.Isolation) -> dict[int, int]:
         """Where each partition ends: the log end (read_uncommitted) or the last stable offset (read_committed)."""
         level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
-        with explained(self._connection, f"reading the ends of {topic}"):
-            partitions = self._client.list_topics(topic, timeout=self._timeout).topics[topic].partitions
-            latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-            asked = {TopicPartition(topic, partition): latest for partition in partitions}
-            answers = self._client.list_offsets(asked, isolation_level=level, request_timeout=self._timeout)
-            return {place.partition: future.result().offset for place, future in answers.items()}
+        return self._offsets(topic, OffsetSpec.latest(), level)  # type: ignore[no-untyped-call]
+
+    def start_offsets(self, topic: str) -> dict[int, int]:
+        """Where each partition begins now."""
+        return self._offsets(topic, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call]
 
     def delete_records(self, before: Mapping[tuple[str, int], int]) -> None:
         """Remove every record before an offset, per topic and partition; refused where cleanup is `compact` alone."""
         cuts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in before.items()]
         if cuts:
             self._wait(self._client.delete_records(cuts, request_timeout=self._timeout), "removing records")
+
+    def _offsets(self, topic: str, spec: OffsetSpec, level: IsolationLevel) -> dict[int, int]:
+        with explained(self._connection, f"reading the offsets of {topic}"):
+            partitions = self._client.list_topics(topic, timeout=self._timeout).topics[topic].partitions
+            asked = {TopicPartition(topic, partition): spec for partition in partitions}
+            answers = self._client.list_offsets(asked, isolation_level=level, request_timeout=self._timeout)
+            return {place.partition: future.result().offset for place, future in answers.items()}
 
     def _create(self, fresh: list[NewTopic]) -> None:
         for name, future in self._client.create_topics(fresh, request_timeout=self._timeout).items():
@@ -177,6 +229,17 @@ def _own_settings(described: Mapping[str, ConfigEntry]) -> dict[str, str]:
         for name, entry in described.items()
         if entry.source in (ConfigSource.DYNAMIC_TOPIC_CONFIG, ConfigSource.DYNAMIC_TOPIC_CONFIG.value)
     }
+
+
+def _values(described: Mapping[str, ConfigEntry]) -> dict[str, str]:
+    """What is set, by name. A broker hides secrets, and settings that it does not know itself."""
+    shown = {name: HIDDEN if entry.value is None else str(entry.value) for name, entry in described.items()}
+    unset = {
+        name
+        for name, entry in described.items()
+        if entry.value is None and entry.source in (ConfigSource.DEFAULT_CONFIG, ConfigSource.DEFAULT_CONFIG.value)
+    }
+    return {name: value for name, value in shown.items() if name not in unset}
 
 
 def _entries(settings: Mapping[str, str | None]) -> list[ConfigEntry]:

@@ -1,7 +1,7 @@
 """The requests that librdkafka lacks, or answers wrongly.
 
-Quotas, fencing a transactional id and leaving a group as a static member it does not have. Asked for access rules by an
-account that may not look, it returns an empty list; asked for accounts, it kills the process.
+Quotas, the cluster's clock, fencing a transactional id and leaving a group as a static member it does not have. Asked
+for access rules by an account that may not look, it returns an empty list; asked for accounts, it kills the process.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from kafka.protocol.admin import (  # type: ignore[import-untyped]
     AlterClientQuotasRequest,
     DescribeAclsRequest,
     DescribeClientQuotasRequest,
+    DescribeQuorumRequest,
     DescribeUserScramCredentialsRequest,
 )
 from kafka.protocol.consumer import LeaveGroupRequest  # type: ignore[import-untyped]
-from kafka.protocol.metadata import FindCoordinatorRequest  # type: ignore[import-untyped]
+from kafka.protocol.metadata import FindCoordinatorRequest, MetadataRequest  # type: ignore[import-untyped]
 from kafka.protocol.producer import InitProducerIdRequest  # type: ignore[import-untyped]
 
 from bianhe.infra.kafka.access_rules import AccessRule
@@ -46,6 +47,7 @@ T = TypeVar("T")
 
 _ANY: Final = 1
 _UNKNOWN_MEMBER: Final = 25
+_TOPIC_REFUSED: Final = 29
 _SPECIFIED: Final = 2
 _READ, _WRITE = "consumer_byte_rate", "producer_byte_rate"
 
@@ -98,6 +100,34 @@ def set_quotas(connection: Connection, changes: Mapping[str | None, Quota | None
         answer = session.ask(AlterClientQuotasRequest[1](entries=entries, validate_only=False))
     for entry in answer.entries:
         _check(entry.error_code, "setting quotas", connection)
+
+
+def sees_topic(connection: Connection, topic: str) -> dict[int, bool]:
+    """Whether each broker, by its node id, lets this account see a topic or learn that there is none."""
+    wanted = [MetadataRequest.MetadataRequestTopic(name=topic)]
+    seen = {}
+    for node, address in sorted(check_login(connection).items()):
+        with Session(connection, (address,)) as session:
+            answer = session.ask(MetadataRequest[9](topics=wanted, allow_auto_topic_creation=False))
+        seen[node] = answer.topics[0].error_code != _TOPIC_REFUSED
+    return seen
+
+
+def cluster_time(connection: Connection) -> float:
+    """The present time by the clock of the cluster's controller, in seconds since 1970.
+
+    The leader of the metadata log gives its own clock as the time of its last fetch (KIP-836).
+    """
+    topic = DescribeQuorumRequest.TopicData
+    partition = topic.PartitionData(partition_index=0)
+    with Session(connection) as session:
+        request = DescribeQuorumRequest[1](topics=[topic(topic_name="__cluster_metadata", partitions=[partition])])
+        answer = session.ask(request)
+    _check(answer.error_code, "asking for the cluster's time", connection)
+    (log,) = answer.topics[0].partitions
+    _check(log.error_code, "asking for the cluster's time", connection)
+    leader = next(replica for replica in log.current_voters if replica.replica_id == log.leader_id)
+    return float(leader.last_fetch_timestamp) / 1000
 
 
 def fence(connection: Connection, transactional_id: str, transaction_timeout: float, timeout: float = 30.0) -> int:

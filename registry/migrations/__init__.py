@@ -7,13 +7,22 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
 
 from bianhe.registry.clocks.sql import seed
 from bianhe.registry.sharing.sql import recompute_deadlines
 from bianhe.registry.sql import transaction
 
 _FOLDER: Final = Path(__file__).parent
+
+
+def revisions(connection: Connection) -> tuple[str | None, str | None]:
+    """The revision that a database has (None: no table yet), and the one that this version of Bianhe needs."""
+    return MigrationContext.configure(connection).get_current_revision(), ScriptDirectory(
+        str(_FOLDER)
+    ).get_current_head()
 
 
 def upgrade(engine: Engine) -> None:

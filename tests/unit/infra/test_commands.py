@@ -1,0 +1,35 @@
+"""The command line as it is listed and as it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from bianhe.infra.cli import COMMANDS, command
+
+HEAVY = {"alembic", "confluent_kafka", "fastapi", "kafka", "pydantic", "sqlalchemy"}
+
+
+def run(*arguments: str, then: str = "") -> subprocess.CompletedProcess[str]:
+    program = f"from bianhe.infra.cli import app; app({list(arguments)}, standalone_mode=False); import sys; {then}"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_listed_command_is_there_and_says_what_it_does(name: str) -> None:
+    found = command(name)
+    assert found.name == name
+    assert found.help.startswith(COMMANDS[name].rstrip("."))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    answer = run("--help", then=f"print(*{HEAVY!r} & sys.modules.keys(), file=sys.stderr)")
+    assert (answer.returncode, answer.stderr) == (0, "\n")
+    assert all(name in answer.stdout for name in COMMANDS)
+
+
+def test_the_version_is_the_packages_own() -> None:
+    assert run("--version").stdout == f"bianhe {metadata.version('bianhe')}\n"
