@@ -80,7 +80,7 @@ def load() -> Settings:
 
 
 def read_secret(path: Path, cure: str = "issue one: bianhe account rotate") -> SecretStr:
-    """The content of a secret file; raises MissingSecret if it is absent (then with this cure) or readable by others."""
+    """The content of a secret file; raises MissingSecret, with this cure where there is none."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

@@ -185,7 +185,9 @@ class Publisher:
                 f"keys of {contract.resource} are derived with a secret, and the profile names no key_secrets",
                 cure='add key_secrets = "keys" to the profile, then bianhe profile key ' + contract.resource,
             )
-        return secret_of(read_secret(self._profile.key_secrets / f"{contract.resource}.key").get_secret_value())
+        file = self._profile.key_secrets / f"{contract.resource}.key"
+        cure = f"make it once and keep a copy: bianhe profile key {contract.resource} --profile <your profile>"
+        return secret_of(read_secret(file, cure).get_secret_value())
 
 
 class ResourcePublisher:

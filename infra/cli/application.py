@@ -14,11 +14,12 @@ from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
 from bianhe.infra.cli.policy import reached
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
-from bianhe.registry.catalog.sql import resource_of
+from bianhe.registry.catalog.sql import resource_of, show_contract
 from bianhe.registry.catalog.sql import show as catalog_of
 from bianhe.registry.sharing import sql
-from bianhe.registry.sharing.application import Application, Request, State
+from bianhe.registry.sharing.application import Application, Request, State, days_to_answer
 from bianhe.schemas.grant import CITY_TIME, Mask, parse_row_rule
+from bianhe.schemas.names import GRANT_PREFIX
 
 app = typer.Typer(help="Applications for sharing, and their answers.", no_args_is_help=True)
 _COLUMNS = ("number", "department", "resource", "items", "state", "due", "grant")
@@ -84,7 +85,9 @@ def show_(number: Number, output: OutputOption = Output.TABLE) -> None:
 def decide(
     number: Number,
     agree: Annotated[bool, typer.Option("--agree/--refuse", help="grant it, or refuse it with a reason")],
-    mask: Annotated[list[str], typer.Option(help="item=null|constant:…|first:n|pseudonym|year; repeatable")] = [],  # noqa: B006
+    mask: Annotated[
+        list[str] | None, typer.Option(help="item=null|constant:…|first:n|pseudonym|year; repeatable")
+    ] = None,
     where: Annotated[str, typer.Option(help="row rule, such as: residence_division prefix 410212")] = "",
     reason: Annotated[str, typer.Option(help="why it is refused")] = "",
     by: Annotated[str, typer.Option(help="who decides; the provider if left out")] = "",
@@ -96,7 +99,7 @@ def decide(
     database = engine(load().database)
     decider = by or sql.provider_of(database, number)
     if agree:
-        masks, row_rule = tuple(map(Mask.parse, mask)), parse_row_rule(where) if where else ()
+        masks, row_rule = tuple(map(Mask.parse, mask or ())), parse_row_rule(where) if where else ()
         sql.agree(database, number, masks, row_rule, decider, clock.now())
     else:
         sql.refuse(database, number, reason, decider, clock.now())
@@ -107,7 +110,9 @@ def _tell(database: Engine, answered: Application) -> None:
     if answered.state is State.SUBMITTED:
         provider = sql.provider_of(database, answered.number)
         title = catalog_of(database).title(provider)
-        out.print(f"{answered.number}  submitted · {title} answers by {answered.due}{_days(answered)}")
+        days = days_to_answer(answered.request, show_contract(database, answered.request.resource, answered.version))
+        limit = f"{days} working day{'s' if days > 1 else ''}, 809 第二十一条{_provisional(answered)}"
+        out.print(f"{answered.number}  submitted · {title} answers by {answered.due} ({limit})")
         return
     letter = _keep_letter(answered.grant or answered.number, sql.letter(database, answered.number))
     if answered.grant is None:
@@ -120,10 +125,13 @@ def _tell(database: Engine, answered: Application) -> None:
         f"{len(row.grant.items)} items, {len(row.grant.masks)} masked, {'1' if row.grant.row_rule else 'no'} row rule"
     )
     out.print(f"{row.grant.number}  decided {day:%Y-%m-%d} · {rules} · {state} · letter: {letter}")
+    if row.topic.startswith(GRANT_PREFIX):
+        out.print("the mailbox begins with the next event: the present state is not delivered yet")
+    out.print("next: bianhe sync apply")
 
 
-def _days(waiting: Application) -> str:
-    return " (provisional: the holidays of that year are not known yet)" if waiting.due_provisional else ""
+def _provisional(waiting: Application) -> str:
+    return "; provisional: the holidays of that year are not known yet" if waiting.due_provisional else ""
 
 
 def _keep_letter(number: str, text: str) -> Path:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
+from bianhe.producers.publisher import uuid7
 from bianhe.producers.synthetic import city
 from bianhe.producers.synthetic.geospatial import GeospatialRegister
 from bianhe.producers.synthetic.legal_entities import LegalEntityRegister
@@ -36,7 +37,7 @@ def events(resource: str, count: int, seed: int) -> Iterator[dict[str, str]]:
     for moment in _moments(count, rng):
         change = register.change(moment.date())
         yield {
-            "event_id": _uuid7(moment, rng),
+            "event_id": uuid7((moment - _EPOCH) // _MILLISECOND, rng.randbytes(10)),
             "event_kind": change.kind,
             "event_time": moment.isoformat(timespec="milliseconds"),
             "event_case": change.case,
@@ -79,15 +80,6 @@ def _moments(count: int, rng: Random) -> Iterator[datetime]:
     for number in range(count):
         moment = BEGIN + span * (number + rng.random())
         yield moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
-def _uuid7(moment: datetime, rng: Random) -> str:
-    """A UUIDv7 (RFC 9562) of that time."""
-    milliseconds = (moment - _EPOCH) // _MILLISECOND
-    bits = rng.getrandbits(74)
-    number = milliseconds << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=CITY_TIME) + timedelta(hours=8)

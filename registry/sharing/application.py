@@ -105,9 +105,14 @@ def unconditional(request: Request, contract: Contract) -> bool:
     return all(contract.by_name[name].sharing is Sharing.UNCONDITIONAL for name in request.items)
 
 
+def days_to_answer(request: Request, contract: Contract) -> int:
+    """Working days within which the provider must answer (809 articles 20 and 21)."""
+    return UNCONDITIONAL_DAYS if unconditional(request, contract) else CONDITIONAL_DAYS
+
+
 def with_due_date(application: Application, contract: Contract, calendar: Calendar) -> Application:
     """The application with the day by which the provider must answer."""
-    days = UNCONDITIONAL_DAYS if unconditional(application.request, contract) else CONDITIONAL_DAYS
+    days = days_to_answer(application.request, contract)
     limit = due(application.submitted_at.astimezone(CITY_TIME).date(), days, calendar)
     return application.model_copy(update={"due": limit.day, "due_provisional": limit.provisional})
 
