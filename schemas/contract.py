@@ -22,6 +22,8 @@ EVENT_FIELDS: Final[tuple[Mapping[str, AvroType], ...]] = (
     {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     {"name": "event_case", "type": ["null", "string"], "default": None},
 )
+_PRIMITIVES: Final = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+_COMPLEX: Final = ("record", "enum", "array", "map", "fixed")
 EVENT_NAMES: Final = tuple(field["name"] for field in EVENT_FIELDS)
 
 
@@ -143,7 +145,7 @@ class Contract:
                 items=items,
                 schema=schema,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InvalidContract(f"not a contract: {type(error).__name__} {error}") from error
         if missing := set(key.items) - set(contract.by_name):
             raise InvalidContract(f"the key names items that the contract lacks: {sorted(missing)}")
@@ -151,6 +153,12 @@ class Contract:
 
 
 def _item(field: Mapping[str, Any]) -> Item:
+    if name := _referenced(field.get("type")):
+        raise InvalidContract(
+            f"field {field.get('name')!r} uses the type {name} of another field",
+            cause="a view that lacks the other field would lack the type",
+            cure="give each item a type of its own",
+        )
     try:
         return Item(
             name=field["name"],
@@ -166,6 +174,22 @@ def _item(field: Mapping[str, Any]) -> Item:
         )
     except (KeyError, ValueError) as error:
         raise InvalidContract(f"field {field.get('name')!r}: {type(error).__name__} {error}") from error
+
+
+def _referenced(shape: AvroType) -> str | None:
+    """A named type that is used here without being defined here, None if there is none."""
+    if isinstance(shape, str):
+        return None if shape in _PRIMITIVES else shape
+    if isinstance(shape, list):
+        parts = shape
+    elif not isinstance(shape, dict):
+        return None
+    elif shape.get("type") not in _COMPLEX:
+        parts = [shape.get("type")]
+    else:
+        parts = [shape[key] for key in ("items", "values") if key in shape]
+        parts += [field.get("type") for field in shape.get("fields", ())]
+    return next((name for part in parts if (name := _referenced(part))), None)
 
 
 def shipped(resource: str, version: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,6 +20,7 @@ BUS_FIELDS: Final[tuple[Mapping[str, AvroType], ...]] = (
     {"name": "bus_policy", "type": "long", "doc": "the policy version that allowed this record"},
 )
 _ITEM_PROPERTIES: Final = ("title", "code", "part", "sharing", "sensitivity", "codes", "check", "length")
+_RANGES: Final = {"int": range(-(2**31), 2**31), "long": range(-(2**63), 2**63)}
 _COMPARABLE: Final = ("string", "enum", "int", "long", "date", "boolean")
 
 
@@ -34,8 +36,9 @@ class View:
     @cached_property
     def identity(self) -> str:
         """Equal for views that give equal bytes; a pseudonym has a secret per grant and is compared apart."""
-        parts = [self.items, sorted(map(str, self.masks.values())), sorted(map(str, self.row_rule))]
-        return json.dumps(parts, ensure_ascii=False)
+        masks = [mask.model_dump(mode="json") for _, mask in sorted(self.masks.items())]
+        conditions = [condition.model_dump(mode="json") for condition in sorted(self.row_rule, key=str)]
+        return json.dumps([self.items, masks, conditions], ensure_ascii=False)
 
     @property
     def pseudonymous(self) -> bool:
@@ -175,7 +178,7 @@ def constant(item: Item, text: str) -> str | int | bool:
             return text
         case "date":
             return (date.fromisoformat(text) - date(1970, 1, 1)).days
-        case "int" | "long":
+        case "int" | "long" as kind if re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII) and int(text) in _RANGES[kind]:
             return int(text)
         case "boolean" if text in ("true", "false"):
             return text == "true"

@@ -1,12 +1,13 @@
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import fastavro
 import pytest
 
 from bianhe.schemas.contract import Contract, InvalidContract
-from bianhe.schemas.grant import Grant, InvalidGrant, Mask, parse_row_rule
-from bianhe.schemas.view import grant_faults, grant_view, masked_type, open_view, reads_open_channel
+from bianhe.schemas.grant import Condition, Grant, InvalidGrant, Mask, Operator, parse_row_rule
+from bianhe.schemas.view import View, constant, grant_faults, grant_view, masked_type, open_view, reads_open_channel
 from support.records import contract
 
 NULLABLE_DATE = ["null", {"type": "int", "logicalType": "date"}]
@@ -85,6 +86,7 @@ def test_only_all_unconditional_items_unmasked_for_all_entities_read_the_open_ch
         (("citizen_id",), ("citizen_id=first:6",), "citizen_id prefix 410212", "condition-masked"),
         (("birth_date",), (), "birth_date prefix 19", "condition-type"),
         (("birth_date",), (), "birth_date = soon", "condition-constant"),
+        (("name",), (), "event_time = 1", "condition-item"),
     ],
 )
 def test_what_cannot_be_a_view_is_refused_with_its_rule(
@@ -122,3 +124,29 @@ def test_a_contract_says_what_it_lacks() -> None:
     broken = {**contract().schema, "fields": [*contract().schema["fields"], {"name": "x", "type": "string"}]}
     with pytest.raises(InvalidContract, match="'x'"):
         Contract.parse(json.dumps(broken))
+
+
+def test_conditions_that_differ_in_their_constants_are_different_views() -> None:
+    one = Condition(item="name", operator=Operator.IN, values=("1,2",))
+    two = Condition(item="name", operator=Operator.IN, values=("1", "2"))
+    views = [View(contract(), ("name",), {}, (condition,)) for condition in (one, two)]
+    assert views[0].identity != views[1].identity
+
+
+@pytest.mark.parametrize("text", ["2147483648", "-2147483649", "1_0", "١", " 1", "1.0", "", "9" * 30])
+def test_a_number_that_the_item_cannot_hold_is_no_constant(text: str) -> None:
+    with pytest.raises(ValueError, match="is no int"):
+        constant(replace(contract().by_name["birth_date"], type="int"), text)
+
+
+@pytest.mark.parametrize("shape", ["Other", ["null", "Other"], {"type": "Other"}, {"type": "array", "items": "Other"}])
+def test_an_item_that_borrows_anothers_type_is_refused(shape: object) -> None:
+    fields = [*contract().schema["fields"]]
+    fields[-1] = {**fields[-1], "type": shape}
+    with pytest.raises(InvalidContract, match="Other"):
+        Contract.parse(json.dumps({**contract().schema, "fields": fields}))
+
+
+def test_a_contract_nested_without_end_is_refused() -> None:
+    with pytest.raises(InvalidContract):
+        Contract.parse("[" * 100_000)
