@@ -24,6 +24,7 @@ from bianhe.registry.catalog.sql import contract_of
 from bianhe.registry.sharing.letter import Clause, clauses
 from bianhe.registry.sharing.sql import GrantRow
 from bianhe.registry.sql import transaction
+from bianhe.schemas import names
 from bianhe.schemas.contract import Part, Sharing
 from bianhe.schemas.view import grant_view
 
@@ -103,7 +104,10 @@ class Screen:
         for place, title in enumerate(("written", "received", "kept back")):
             table.add_row(f"[bold]{title}[/]", *(f"{numbers[place]:,}" for numbers in sums))
         self._console.print(table)
-        self._console.print("an open channel is written once, however many departments read it", style="dim")
+        self._console.print(
+            "-n: kept back by a row rule · an open channel is written once, however many departments read it",
+            style="dim",
+        )
         cells_counted = len(stage.answers.grants)
         verdict = f"equal in all {cells_counted} cells" if not wrong else f"[bold red]{wrong} differences[/]"
         self._console.print(f"recount from the input files under the catalog: {verdict}")
@@ -193,7 +197,8 @@ def _sums(
     stage: Stage, resource: str, readings: Mapping[str, Reading], written: Mapping[str, int], kept: Mapping[str, int]
 ) -> tuple[int, int, int]:
     def of(topic: str) -> bool:
-        return topic.startswith(f"open.{resource}.v") or f".{resource}.v" in topic
+        parsed = names.parse_topic(topic)
+        return parsed is not None and parsed.resource == resource
 
     received = (tally.records for reading in readings.values() for topic, tally in reading.tallies.items() if of(topic))
     return sum(n for topic, n in written.items() if of(topic)), sum(received), sum(n for t, n in kept.items() if of(t))
