@@ -12,6 +12,7 @@ import fastavro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
 from bianhe.schemas import contract_rules
+from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Fault
 
 
@@ -104,3 +105,27 @@ def _meaning(shape: dict[str, Any]) -> str:
     """The logical type with what fixes its values; empty without one."""
     logical = shape.get("logicalType", "")
     return f"decimal({shape['precision']}, {shape.get('scale', 0)})" if logical == "decimal" else str(logical)
+
+
+def revision_faults(old: Contract, new: Contract) -> list[Fault]:
+    """What keeps a contract from being a revision within the same version.
+
+    A revision adds nullable items and changes none: records written before it then stand under every view, the items
+    that it added being null.
+    """
+    cure = "raise the version of the resource: both run side by side while departments move"
+    faults = []
+    for item in old.items:
+        now = new.by_name.get(item.name)
+        if now is None:
+            faults.append(Fault(item.name, "revision-keeps", "an item of this version is gone", cure=cure))
+        elif now.type != item.type:
+            faults.append(Fault(item.name, "revision-type", "an item changes its type within a version", cure=cure))
+    faults += [
+        Fault(item.name, "revision-null", "an item added within a version must be nullable, null by default", cure=cure)
+        for item in new.items
+        if item.name not in old.by_name and not item.nullable
+    ]
+    if new.key != old.key:
+        faults.append(Fault("key", "revision-key", "every entity would become another", cure=cure))
+    return faults

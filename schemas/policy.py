@@ -63,6 +63,9 @@ class Policy:
     writers: tuple[str, ...] = ()
     departments: Mapping[str, Department] = field(default_factory=dict)
     resources: Mapping[tuple[str, int], Resource] = field(default_factory=dict)
+    """The present state of each resource, by code and version."""
+    revisions: Mapping[tuple[str, int], tuple[Resource, ...]] = field(default_factory=dict)
+    """Every contract that a record on the source topic may be written under, the first one first."""
     open_channels: Mapping[str, OpenChannel] = field(default_factory=dict)
     """Every open channel that ever was, by topic; the last revision of a resource is the one written."""
     grants: Mapping[str, GrantInForce] = field(default_factory=dict)
@@ -90,6 +93,7 @@ class _Folding:
     def __init__(self, policy: Policy) -> None:
         self._version, self._head, self._writers = policy.version, policy.head, policy.writers
         self._departments, self._resources = dict(policy.departments), dict(policy.resources)
+        self._revisions = dict(policy.revisions)
         self._channels, self._grants = dict(policy.open_channels), dict(policy.grants)
 
     def take(self, record: PolicyRecord) -> None:
@@ -106,7 +110,10 @@ class _Folding:
             case Department() as department:
                 self._departments[department.code] = department
             case Resource() as resource:
-                self._resources[resource.code, resource.version] = resource
+                key = resource.code, resource.version
+                self._resources[key] = resource
+                earlier = (known for known in self._revisions.get(key, ()) if known.schema_id != resource.schema_id)
+                self._revisions[key] = (*earlier, resource)
             case OpenChannel() as channel:
                 self._channels[channel.topic] = channel
             case Granted() as granted:
@@ -137,6 +144,7 @@ class _Folding:
             writers=self._writers,
             departments=MappingProxyType(self._departments),
             resources=MappingProxyType(self._resources),
+            revisions=MappingProxyType(self._revisions),
             open_channels=MappingProxyType(self._channels),
             grants=MappingProxyType(self._grants),
         )

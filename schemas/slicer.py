@@ -22,6 +22,7 @@ from bianhe.schemas.walk import STEPS, Source, Walk, number
 
 _NULL: Final = b"\0"
 _PRESENT: Final = b"\2"
+_ABSENT: Final = -1
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 _FEW_PIECES: Final = 6
@@ -32,6 +33,7 @@ PSEUDONYM_CHARACTERS: Final = 32
 class Slicer:
     """Cuts records of one contract for any number of views at once.
 
+    A view may be of a later revision of the same version: the items that it added are null in an earlier record.
     Takes each view with the secret of its pseudonyms (None where it has none). Raises InvalidContract if the contract
     breaks R20, ValueError if a pseudonym has no secret. Immutable; may be shared by threads.
     """
@@ -106,19 +108,29 @@ class _Tail:
         pieces: list[str] = []
         begin = end = 0
         for name in (*EVENT_NAMES, *view.items):
-            index = self._index[name]
+            index = self._index.get(name, _ABSENT)
             mask = view.masks.get(name)
             if mask is None and index == end:
                 end += 1
                 continue
             if begin < end:
                 pieces.append(self._range(begin, end))
+            if index == _ABSENT:
+                begin = end = _ABSENT - 1
+                pieces.append(self._absent(mask))
+                continue
             begin, end = index, index + (mask is None)
             if mask is not None:
                 pieces.append(self._masked(self._contract.by_name[name], mask, secret))
         if begin < end:
             pieces.append(self._range(begin, end))
         return pieces
+
+    def _absent(self, mask: Mask | None) -> str:
+        """What stands for an item that a later revision of the contract added: null, or the constant in its place."""
+        if mask is not None and mask.kind is MaskKind.CONSTANT:
+            return self._source.constant(wire.text(mask.argument.encode()))
+        return self._source.constant(_NULL)
 
     def _range(self, begin: int, end: int) -> str:
         return f"b[{self._start(begin)}:{self._start(end)}]"
@@ -154,7 +166,9 @@ class _Tail:
         return f"({present} + {masked} if b[{self._start(index)}] else {null})"
 
     def _condition(self, condition: Condition) -> str:
-        item = self._contract.by_name[condition.item]
+        item = self._contract.by_name.get(condition.item)
+        if item is None:
+            return "False"
         index = self._index[item.name]
         if condition.operator is Operator.PREFIX:
             prefix = self._source.constant(condition.values[0].encode())

@@ -43,8 +43,8 @@ class Route:
     """All deliveries of a source topic: a record is walked once for all of them."""
 
     source: str
-    schema_id: int
-    slicer: Slicer
+    slicers: Mapping[int, Slicer]
+    """By schema id: a record may be written under an earlier revision of the contract."""
     deliveries: tuple[Delivery, ...]
     identity: object = field(repr=False, compare=False)
     """Equal for the same deliveries of the same contract: then a new plan keeps the compiled route."""
@@ -89,11 +89,12 @@ def _route(
     source = names.source_topic(resource.code, resource.version)
     channel = policy.present_channel(resource.code, resource.version)
     mailboxes = sorted((grant for grant in grants if grant.topic.startswith(names.GRANT_PREFIX)), key=lambda g: g.topic)
-    identity = (resource, channel, tuple(grant.granted for grant in mailboxes))
+    revisions = policy.revisions[resource.code, resource.version]
+    identity = (revisions, channel, tuple(grant.granted for grant in mailboxes))
     if source in kept and kept[source].identity == identity:
         return kept[source]
     contract = Contract.parse(resource.contract)
-    views = _Views(contract, pseudonym_key)
+    views = _Views(pseudonym_key)
     deliveries = []
     if channel is not None:
         deliveries.append(
@@ -108,7 +109,8 @@ def _route(
         deliveries.append(
             _delivery(granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule))
         )
-    return Route(source, resource.schema_id, views.slicer(), tuple(deliveries), identity)
+    slicers = {revision.schema_id: views.slicer(revision.contract) for revision in revisions}
+    return Route(source, slicers, tuple(deliveries), identity)
 
 
 def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool) -> Delivery:
@@ -118,8 +120,7 @@ def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool)
 class _Views:
     """The distinct views of a route: identical ones are sliced once."""
 
-    def __init__(self, contract: Contract, pseudonym_key: bytes | None) -> None:
-        self._contract = contract
+    def __init__(self, pseudonym_key: bytes | None) -> None:
         self._key = pseudonym_key
         self._slots: dict[tuple[str, bytes | None], int] = {}
         self._views: list[tuple[View, bytes | None]] = []
@@ -131,8 +132,9 @@ class _Views:
             self._views.append((view, secret))
         return slot
 
-    def slicer(self) -> Slicer:
-        return Slicer(self._contract, self._views)
+    def slicer(self, contract: str) -> Slicer:
+        """The slicer for records written under this contract."""
+        return Slicer(Contract.parse(contract), self._views)
 
 
 def pseudonym_secret(key: bytes | None, grant: str) -> bytes:

@@ -56,7 +56,7 @@ def route_record(
     key = _checked_key(record.key, today)
     if record.value is None:
         return _remove(record, key, route, state, policy_version)
-    bodies = route.slicer.slice(_body(record.value, route))
+    bodies = _slices(record.value, route)
     outgoing = []
     offset, policy = wire.long(record.offset), wire.long(policy_version)
     for delivery in route.deliveries:
@@ -83,19 +83,20 @@ def holds(record: SourceRecord, route: Route, today: date) -> Sequence[tuple[Del
         _checked_key(record.key, today)
         if record.value is None:
             return [(delivery, False) for delivery in route.filtered]
-        bodies = route.slicer.slice(_body(record.value, route))
+        bodies = _slices(record.value, route)
     except (Quarantine, UnknownSchema, wire.Malformed):
         return []
     return [(delivery, bodies[delivery.slot] is not None) for delivery in route.filtered]
 
 
-def _body(value: bytes, route: Route) -> bytes:
+def _slices(value: bytes, route: Route) -> list[bytes | None]:
     if len(value) > SOURCE_BYTES_MAX:
         raise Quarantine(f"too large: {len(value)} bytes, at most {SOURCE_BYTES_MAX}")
     schema_id, body = wire.unframe(value)
-    if schema_id != route.schema_id:
-        raise UnknownSchema(f"schema id {schema_id} is not the contract of {route.source}")
-    return body
+    slicer = route.slicers.get(schema_id)
+    if slicer is None:
+        raise UnknownSchema(f"schema id {schema_id} is no contract of {route.source}")
+    return slicer.slice(body)
 
 
 def _checked_key(key: bytes | None, today: date) -> bytes:

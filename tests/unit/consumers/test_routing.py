@@ -1,3 +1,4 @@
+import json
 from datetime import date
 from typing import Any
 
@@ -6,9 +7,11 @@ import pytest
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route, compile_plan
 from bianhe.consumers.router.routing import Outgoing, Quarantine, SourceRecord, UnknownSchema, route_record
+from bianhe.schemas.compatibility import revision_faults
+from bianhe.schemas.contract import Contract
 from bianhe.schemas.records.policy import Body, Revoked
 from bianhe.schemas.view import grant_view, open_view
-from bianhe.schemas.wire import Malformed
+from bianhe.schemas.wire import Malformed, frame
 from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population
 from support.records import PERSON, body, contract, person, read
 
@@ -133,3 +136,26 @@ def test_a_record_over_the_limit_is_quarantined() -> None:
     route, state = a_route(channel())
     with pytest.raises(Quarantine, match="too large"):
         run(route, state, person(address="x" * 1_000_001))
+
+
+def test_a_record_written_under_an_earlier_revision_of_the_contract_is_routed_with_the_added_item_null() -> None:
+    before, added = contract(), {"name": "blood_type", "type": ["null", "string"], "default": None, "title": "血型"}
+    properties = {"code": "RK-099", "part": "business", "sharing": "conditional", "sensitivity": 3, "length": 2}
+    fields_after = [*before.schema["fields"]]
+    fields_after.insert(5, {**added, **properties})
+    text = json.dumps({**before.schema, "fields": fields_after})
+    revised = population().model_copy(update={"schema_id": 200, "contract": text})
+    mailbox = granted()
+    grant = mailbox.grant.model_copy(update={"items": ("citizen_id", "blood_type", "name")})
+    wider = mailbox.model_copy(update={"grant": grant, "digest": grant.digest})
+    assert revision_faults(before, Contract.parse(text)) == []
+
+    plan = compile_plan(policy(population(), revised, wider), None)
+    route = plan.routes["source.population.v1"]
+    state = PartitionState(route.source, 0, committed=0)
+    state.begin_views(route.deliveries)
+    view = grant_view(Contract.parse(text), grant).schema()
+    new_record = frame(200, body({**PERSON, "blood_type": "A"}, json.loads(text)))
+    delivered = [fields(run(route, state, value)[0], view) for value in (person(schema_id=100), new_record)]
+    assert [record["blood_type"] for record in delivered] == [None, "A"]
+    assert [record["name"] for record in delivered] == ["王某", "王某"]

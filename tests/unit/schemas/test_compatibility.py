@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 
 from bianhe.schemas import compatibility
-from bianhe.schemas.compatibility import Mode
-from bianhe.schemas.contract import Contract
+from bianhe.schemas.compatibility import Mode, revision_faults
+from bianhe.schemas.contract import Contract, shipped
 from support.avro_records import contracts
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "compatibility" / "pairs.json").read_text("utf-8"))
@@ -45,3 +46,26 @@ def test_each_field_that_changes_is_named() -> None:
     old = schema(("name", "string"), ("age", "int"), ("seen", {"type": "map", "values": inner}))
     new = schema(("name", ["null", "string"]), ("age", "string"), ("seen", {"type": "map", "values": stamped}))
     assert {fault.place for fault in compatibility.faults(old, new)} == {"name", "age", "seen.values.at"}
+
+
+def _population(change: Callable[[list[dict[str, Any]]], None]) -> Contract:
+    schema = json.loads(shipped("population", 1))
+    change(schema["fields"])
+    return Contract.parse(json.dumps(schema))
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        (lambda fields: None, []),
+        (lambda fields: fields.append({**fields[-1], "name": "another"}), []),
+        (lambda fields: fields.pop(), ["revision-keeps"]),
+        (lambda fields: fields[5].update(type="bytes"), ["revision-type"]),
+        (lambda fields: fields.append({**fields[5], "name": "another"}), ["revision-null"]),
+    ],
+)
+def test_a_revision_within_a_version_adds_nullable_items_and_changes_none(
+    change: Callable[[list[dict[str, Any]]], None], rules: list[str]
+) -> None:
+    found = revision_faults(_population(lambda fields: None), _population(change))
+    assert [fault.rule for fault in found] == rules
