@@ -121,6 +121,7 @@ def asker(
 
 
 Asking = Annotated[Asker, Depends(asker)]
+Default = Annotated[bool, Query(alias="defaultToGlobal")]
 router: Final = APIRouter(default_response_class=Json)
 
 
@@ -159,9 +160,34 @@ def config(asking: Asking) -> dict[str, str]:
     return {"compatibilityLevel": "FULL_TRANSITIVE"}
 
 
+@router.get("/config/{subject}")
+def config_of(asking: Asking, subject: str, default: Default = False) -> dict[str, str]:
+    if not default:
+        raise Refused(40408, f"Subject '{subject}' does not have subject-level compatibility configured")
+    return config(asking)
+
+
 @router.get("/mode")
 def mode(asking: Asking) -> dict[str, str]:
     return {"mode": "READONLY"}
+
+
+@router.get("/mode/{subject}")
+def mode_of(asking: Asking, subject: str, default: Default = False) -> dict[str, str]:
+    if not default:
+        raise Refused(40409, f"Subject '{subject}' does not have subject-level mode configured")
+    return mode(asking)
+
+
+@router.put("/config")
+@router.put("/config/{subject}")
+@router.put("/mode")
+@router.put("/mode/{subject}")
+@router.delete("/subjects/{subject}")
+@router.delete("/subjects/{subject}/versions/{version}")
+def read_only(asking: Asking) -> None:
+    """Some clients set the level of a subject after registering: they are told to leave that out."""
+    raise Refused(42205, "the catalog alone decides on schemas and their compatibility: leave that out in the client")
 
 
 @router.get("/associations/resources/{namespace}/{name}")

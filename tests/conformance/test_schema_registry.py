@@ -130,8 +130,14 @@ BAD_REQUESTS = {
     "an unknown version": ("GET", f"/subjects/{SOURCE}/versions/7", 404, 40402),
     "a version that is none": ("GET", f"/subjects/{SOURCE}/versions/first", 422, 42202),
     "a look-up in an unknown subject": ("POST", "/subjects/nothing-value", 404, 40401),
-    "deleting": ("DELETE", f"/subjects/{SOURCE}/versions/1", 405, 405),
-    "setting the level": ("PUT", "/config", 405, 405),
+    "a method that is none": ("DELETE", "/schemas/types", 405, 405),
+    "deleting a version": ("DELETE", f"/subjects/{SOURCE}/versions/1", 422, 42205),
+    "deleting a subject": ("DELETE", f"/subjects/{SOURCE}", 422, 42205),
+    "setting the level": ("PUT", "/config", 422, 42205),
+    "setting the level of a subject": ("PUT", f"/config/{SOURCE}", 422, 42205),
+    "setting the mode of a subject": ("PUT", f"/mode/{SOURCE}", 422, 42205),
+    "a level of a subject's own": ("GET", f"/config/{SOURCE}", 404, 40408),
+    "a mode of a subject's own": ("GET", f"/mode/{SOURCE}", 404, 40409),
 }
 
 
@@ -179,6 +185,9 @@ def test_what_clients_ask_first_is_answered(served: TestClient) -> None:
     assert served.get("/schemas/types", auth=_as("gongan")).json() == ["AVRO"]
     assert served.get("/mode", auth=_as("gongan")).json() == {"mode": "READONLY"}
     assert served.get("/config", auth=_as("gongan")).json() == {"compatibilityLevel": "FULL_TRANSITIVE"}
+    whole = "?defaultToGlobal=true"
+    assert served.get(f"/mode/{SOURCE}{whole}", auth=_as("gongan")).json() == {"mode": "READONLY"}
+    assert served.get(f"/config/{SOURCE}{whole}", auth=_as("gongan")).json()["compatibilityLevel"] == "FULL_TRANSITIVE"
     java = {"Accept": "text/html, image/gif, image/jpeg, */*;q=0.2"}
     answer = served.get("/", auth=_as("gongan"), headers=java)
     assert (answer.json(), answer.headers["Content-Type"]) == ({}, MEDIA_TYPE)
