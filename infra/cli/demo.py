@@ -23,7 +23,7 @@ from bianhe.infra.settings import data_home
 
 
 def demo(
-    events: Annotated[int, typer.Option(min=1, help="events that each of the four providers publishes")] = 10_000,
+    events: Annotated[int, typer.Option(min=2, help="events that each of the four providers publishes")] = 10_000,
     seed: Annotated[int, typer.Option(help="which invented city")] = 1,
     home: Annotated[Path | None, typer.Option(help="folder of the demo, emptied at the start")] = None,
     output: OutputOption = Output.TABLE,

@@ -20,8 +20,6 @@ class Journal:
         """Source records by source topic."""
         self.written: Counter[str] = Counter()
         """Delivery records by delivery topic."""
-        self.written_at: Counter[tuple[str, int]] = Counter()
-        """The same by partition."""
         self.kept_back: Counter[str] = Counter()
         self.quarantined = 0
         self._readers = [
@@ -43,13 +41,12 @@ class Journal:
             for record in reader.read_to_end():
                 assert record.key is not None
                 assert record.value is not None
-                source, _, partition = record.key.decode().rpartition("/")
-                self._take(source, int(partition), JournalEntry.decode(record.value))
+                source = record.key.decode().rpartition("/")[0]
+                self._take(source, JournalEntry.decode(record.value))
 
-    def _take(self, source: str, partition: int, entry: JournalEntry) -> None:
+    def _take(self, source: str, entry: JournalEntry) -> None:
         self.routed[source] += entry.end - entry.begin
         self.quarantined += entry.quarantined
         for view in entry.views:
             self.written[view.topic] += view.records
-            self.written_at[view.topic, partition] += view.records
             self.kept_back[view.topic] += view.kept_back

@@ -48,6 +48,8 @@ class Revoked:
     written: int
     received: int
     later: int
+    after: int
+    """How many of the later events the router took when nothing went to the revoked topic any more."""
     differences: list[Difference]
 
 
@@ -106,6 +108,7 @@ def revoke_under_traffic(
         written=journal.written[row.topic],
         received=received.records,
         later=later.published,
+        after=already + later.published - journal.written[row.topic],
         differences=found,
     )
 

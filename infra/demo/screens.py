@@ -157,7 +157,8 @@ class Screen:
         after = "nothing after" if revoked.ends == revoked.edge else "[bold red]records after it[/]"
         self._console.print(
             f"  closed {revoked.seconds:.1f} s after the decision · last offsets {offsets}, {after}\n"
-            f"  {revoked.topic}: {revoked.written:,} records written, {revoked.received:,} received"
+            f"  {revoked.topic}: {revoked.written:,} records written, {revoked.received:,} received; "
+            f"{revoked.after} later events were routed past it"
         )
 
     def drift(self, drift: Drift) -> None:
