@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from bianhe.registry.accounts.sql import account, password_is
 from bianhe.registry.contracts.registration import InvalidSchema
-from bianhe.registry.contracts.sql import Registered, same_shape, visible
+from bianhe.registry.contracts.sql import Registered, bus_records, same_shape, visible
 from bianhe.registry.policy.sql import highest_number, pending
 from bianhe.registry.sharing.sql import subjects_of
 from bianhe.registry.sql import transaction
@@ -59,7 +59,9 @@ class Asker(NamedTuple):
     subjects: Collection[str] | None
 
     def versions(self, **wanted: Any) -> list[Registered]:
-        return visible(self.connection, self.subjects, **wanted)
+        own = bus_records() if self.subjects is None else ()
+        fitting = [one for one in own if all(getattr(one, name) == value for name, value in wanted.items())]
+        return fitting + visible(self.connection, self.subjects, **wanted)
 
 
 class Doorkeeper:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, ForeignKey, Integer, Select, String, Table, Text, func, insert, select
 
 from bianhe.registry.contracts.registration import FIRST_ID, guid, shape
+from bianhe.registry.contracts.registration import schema_text as schema_text_of
 from bianhe.registry.policy.sql import outbox
 from bianhe.registry.sql import metadata
+from bianhe.schemas.records.codec import SCHEMA_IDS
+from bianhe.schemas.records.codec import schema as record_schema
 
 schema_text: Final = Table(
     "schema_text",
@@ -39,6 +43,13 @@ class Registered:
     id: int
     guid: str
     text: str
+
+
+@cache
+def bus_records() -> tuple[Registered, ...]:
+    """The schemas of the bus's own records under their fixed ids; the subject is the record's name, for some topics
+    hold several (RecordNameStrategy)."""
+    return tuple(_bus_record(name, id) for name, id in SCHEMA_IDS.items())
 
 
 def schema_id(connection: Connection, text: str) -> int:
@@ -94,6 +105,12 @@ def same_shape(candidates: list[Registered], text: str) -> Registered | None:
     """The latest of these whose bytes on the wire are those of a schema text; raises InvalidSchema."""
     wanted = shape(text)
     return next((found for found in reversed(candidates) if shape(found.text) == wanted), None)
+
+
+def _bus_record(name: str, id: int) -> Registered:
+    members = {member: value for member, value in record_schema(name).items() if not member.startswith("__")}
+    text = schema_text_of(members)
+    return Registered(str(members["name"]), 1, id, guid(text), text)
 
 
 def _visible(subjects: Collection[str] | None, wanted: dict[str, Any]) -> Select[Any]:

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from fastavro.schema import to_parsing_canonical_form
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from bianhe.registry.accounts.sql import set_password
-from bianhe.registry.contracts.registration import guid
+from bianhe.registry.contracts.registration import guid, shape
 from bianhe.registry.http import BODY_BYTES_MAX, MEDIA_TYPE, create_app
 from bianhe.registry.policy.sql import append
 from bianhe.registry.sharing import sql as sharing
 from bianhe.registry.sql import transaction
+from bianhe.schemas.records.codec import SCHEMA_IDS
+from bianhe.schemas.records.codec import schema as record_schema
 from bianhe.schemas.records.policy import Effective
 from support.registry import CONTRACTS, NOW, give_passwords, number_all, request
 
@@ -52,7 +55,16 @@ def test_an_account_sees_the_subjects_that_it_may_read_or_write(served: TestClie
     assert _subjects(served, "gongan") == [SOURCE]
     assert _subjects(served, "renshe") == [MAILBOX]
     assert _subjects(served, "tongji") == [OPEN]
-    assert len(_subjects(served, "bus-admin")) == 9
+    assert len(_subjects(served, "bus-admin")) == 9 + len(SCHEMA_IDS)
+
+
+@pytest.mark.parametrize("name", SCHEMA_IDS)
+def test_the_bus_alone_sees_the_schemas_of_its_own_records(served: TestClient, name: str) -> None:
+    path = f"/schemas/ids/{SCHEMA_IDS[name]}"
+    answer = served.get(path, auth=_as("bus-admin")).json()
+    assert shape(answer["schema"]) == to_parsing_canonical_form(record_schema(name))
+    assert served.get(f"/schemas/guids/{answer['guid']}", auth=_as("bus-admin")).json() == answer
+    assert served.get(path, auth=_as("gongan")).status_code == 404
 
 
 def test_a_schema_is_shown_by_id_to_those_alone_who_see_a_subject_of_it(served: TestClient) -> None:
