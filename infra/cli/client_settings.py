@@ -164,8 +164,8 @@ func newSerializer(registry schemaregistry.Client) (*avrov2.Serializer, error) {
 _NODE = """\
 // Node: kafkajs 2 and @confluentinc/schemaregistry. Save as bianhe.js beside your program; the password comes from the
 // environment, as BIANHE_PASSWORD.
-// By default it begins at the end of a topic and commits what was fetched; after a topic without access it only logs
-// and stops: listen to consumer.events.CRASH.
+// By default it begins at the end of a topic; after a topic without access it logs and stops, and run() raises nothing:
+// listen to consumer.events.CRASH.
 // With @confluentinc/kafka-javascript instead (librdkafka 2.6.1 or newer; it fetches a prebuilt binary or compiles):
 // the settings of --for librdkafka, where by default keys go into other partitions than Java's.
 const { Kafka, Partitioners } = require('kafkajs');
@@ -181,7 +181,6 @@ const kafka = new Kafka({
 
 exports.newConsumer = () => kafka.consumer({ groupId: '$group', readUncommitted: false });
 exports.subscription = (topics) => ({ topics, fromBeginning: true });
-exports.running = { autoCommit: false };
 
 exports.newProducer = () => kafka.producer({ idempotent: true, createPartitioner: Partitioners.DefaultPartitioner });
 

@@ -23,7 +23,7 @@ NOT_RIGHT_BY_DEFAULT = {
         '"auto.offset.reset":  "earliest"',
         "event with an error",
     ),
-    Client.NODE: ("fromBeginning: true", "autoCommit: false", "readUncommitted: false", "CRASH", "useLatestVersion"),
+    Client.NODE: ("fromBeginning: true", "readUncommitted: false", "CRASH", "useLatestVersion"),
     Client.FLINK: ("'properties.isolation.level' = 'read_committed'",),
 }
 every_client = pytest.mark.parametrize("client", Client)
