@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import secrets
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.embedded.children import Children
+from bianhe.infra.embedded.data_directory import check_port
 from bianhe.infra.settings import KafkaSettings, Settings, write_secret
 from bianhe.registry.sync import kafka as sync
 from bianhe.schemas.errors import Transient
@@ -32,17 +34,24 @@ class NotReady(Transient):
 class Bus:
     """An embedded bus in a folder; its data is kept between starts. Use it in a `with` block.
 
-    Raises what EmbeddedBroker.start raises, and NotReady where the registry does not come up.
+    Raises what EmbeddedBroker.start raises, PortTaken for the registry's port too, and NotReady where the registry does
+    not come up.
     """
 
     def __init__(
-        self, home: Path, *, registry: str = "http://127.0.0.1:8080", workers: int = 1, told: Told = lambda text: None
+        self,
+        home: Path,
+        *,
+        registry: str = "http://127.0.0.1:8080",
+        kafka_port: int | None = None,
+        workers: int = 1,
+        told: Told = lambda text: None,
     ) -> None:
         self._home = home
         self._told = told
         self._workers = workers
         self._registry = registry
-        self.broker = EmbeddedBroker(home / "kafka", progress=self._fetched)
+        self.broker = EmbeddedBroker(home / "kafka", kafka_port, progress=self._fetched)
         self.children = Children(home / "logs", {"BIANHE_HOME": str(home)})
 
     @property
@@ -56,6 +65,8 @@ class Bus:
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self.broker.start()
+            # Only now: who starts a second bus on the same data is told that, not that its port is taken.
+            check_port(urlsplit(self._registry).port or 80, "name another one: --registry-port")
             self._told("Kafka answers")
             self._write_settings()
             sync.prepare(self.broker.connection(), self.settings.kafka.secrets)
@@ -83,7 +94,9 @@ class Bus:
 
     def _fetched(self, done: int, total: int) -> None:
         if done == total:
-            self._told(f"Kafka 4.4.0 ({total} jars, verified)")
+            self._told(
+                f"Python {platform.python_version()} · {self.broker.java} · Kafka 4.4.0 ({total} jars, verified)"
+            )
 
     def _write_settings(self) -> None:
         settings = self.settings
@@ -109,18 +122,21 @@ class Bus:
     def _await_registry(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and not self.children.ended(REGISTRY):
-            try:
-                if httpx2.get(f"{self._registry}/health", timeout=2).status_code == 200:
-                    return
-            except httpx2.HTTPError:
-                pass
+            if self._registry_answers():
+                return
             time.sleep(0.1)
         log = self.children.log(REGISTRY)
         raise NotReady(
             f"the registry does not answer at {self._registry}",
             cause=_last_line(log),
-            cure=f"read {log}; if port {urlsplit(self._registry).port} is taken, name another: --registry-port",
+            cure=f"read {log}",
         )
+
+    def _registry_answers(self) -> bool:
+        try:
+            return httpx2.get(f"{self._registry}/health", timeout=2).status_code == 200
+        except httpx2.HTTPError:
+            return False
 
 
 def _last_line(log: Path) -> str:

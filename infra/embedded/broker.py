@@ -65,6 +65,7 @@ class EmbeddedBroker:
         self._lock: DataLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: Ports | None = None
+        self.java: Java | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -103,7 +104,7 @@ class EmbeddedBroker:
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = DataLock(self._data)
         try:
-            java = find_java()
+            self.java = java = find_java()
             classpath = jars.kafka_jars(self._jar_cache or jars.default_cache(), self._progress)
             self._ports = choose_ports(self._data, self._asked, random.Random())
             command = self._command(java, classpath)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -40,14 +39,13 @@ class LogReader:
         start: int = 0,
         isolation: clients.Isolation = "read_committed",
         timeout: float = 30.0,
-        logger: logging.Logger = clients.LOGGER,
     ) -> None:
         self._connection = connection
         self._place = TopicPartition(topic, partition, start)
         self._timeout = timeout
-        self._reader = clients.end_consumer(connection, group, isolation, logger)
+        self._reader = clients.end_consumer(connection, group, isolation)
         # A client of its own, which never fetches: behind a waiting fetch the question takes as long as the wait.
-        self._asker = clients.end_consumer(connection, group, isolation, logger)
+        self._asker = clients.end_consumer(connection, group, isolation)
         self.position = start
 
     def __enter__(self) -> Self:
