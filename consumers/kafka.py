@@ -27,6 +27,8 @@ FETCH_SECONDS: Final = 0.2
 COMMIT_SECONDS: Final = 1.0
 TOPICS_SECONDS: Final = 60.0
 """How soon a new grant is read without a restart."""
+DRAIN_SECONDS: Final = 30.0
+"""How long `drain` waits for brokers that went away."""
 _CALL_SECONDS: Final = 10.0
 
 _NOT_OURS_NOW: Final = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS"})
@@ -57,6 +59,8 @@ class Subscriber:
         self._handled: dict[Place, tuple[int, Last]] = {}
         self._ends: dict[Place, int] = {}
         self._fault: BusError | None = None
+        self._away_since: float | None = None
+        """When the last broker went away, until anything arrives again."""
         self._consumer: Consumer = clients.consumer(
             self._connection,
             names.group(profile.department, profile.client),
@@ -103,7 +107,10 @@ class Subscriber:
         return self._events(lambda: False)
 
     def drain(self) -> Iterator[Event]:
-        """Every event up to the present end of the partitions that this client holds; then it stops."""
+        """Every event up to the present end of the partitions that this client holds; then it stops.
+
+        Raises BrokerUnreachable where nothing arrives and no broker answers for 30 s.
+        """
         return self._events(self._at(self._present_ends()))
 
     def batches(self) -> Iterator[list[Event]]:
@@ -157,6 +164,7 @@ class Subscriber:
         if error is not None:
             self._take_error(error, message)
             return
+        self._away_since = None
         delivery = _delivery(message)
         event = self._reader.event(delivery)
         self._sequence.check(event, delivery.append_millis, now_millis)
@@ -234,13 +242,20 @@ class Subscriber:
 
     def _at(self, ends: dict[Place, int]) -> Callable[[], bool]:
         def reached() -> bool:
-            return bool(self._ends) and all(end >= ends.get(place, 0) for place, end in self._ends.items())
+            if self._ends and all(end >= ends.get(place, 0) for place, end in self._ends.items()):
+                return True
+            if self._away_since is not None and time.monotonic() - self._away_since > DRAIN_SECONDS:
+                check_login(self._connection)
+                self._away_since = None
+            return False
 
         return reached
 
     def _note(self, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTHENTICATION:
             self._fault = explain(error, self._connection, "reading")
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._away_since is None:
+            self._away_since = time.monotonic()
 
 
 def _delivery(message: Message) -> Delivery:

@@ -5,11 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError
+
+from bianhe.schemas.errors import Rejected
+
+
+class InvalidDatabase(Rejected):
+    """The settings name no database that can be opened here."""
 
 
 def engine(url: str) -> Engine:
-    """An engine for this SQLAlchemy URL; SQLite gets foreign keys, WAL and full durability."""
-    made = create_engine(url)
+    """An engine for this SQLAlchemy URL; SQLite gets foreign keys, WAL and full durability. Raises InvalidDatabase."""
+    try:
+        made = create_engine(url)
+    except (ArgumentError, ImportError) as error:
+        # The address may carry a password: it is not shown.
+        raise InvalidDatabase(
+            "the address of the registry's database cannot be used",
+            cause="it is no SQLAlchemy URL, or the driver that it names is not installed",
+            cure="correct it (BIANHE_DATABASE, or database in bianhe.toml): sqlite:///… or postgresql+psycopg://…",
+        ) from error
     if made.dialect.name == "sqlite":
         event.listen(made, "connect", _prepare_sqlite)
     return made

@@ -93,6 +93,6 @@ def explained(error: DatabaseError) -> DatabaseBusy | DatabaseUnusable:
         )
     if isinstance(error, OperationalError):
         return DatabaseBusy(
-            "the registry's database does not answer", cause=said.splitlines()[0], cure="start it, then try again"
+            "the registry's database does not answer", cause=said.splitlines()[0], cure="start it or correct its address, then try again"
         )
     return DatabaseUnusable("the registry's database refused a statement", cause=said.splitlines()[0])

@@ -9,6 +9,7 @@ import typer
 from bianhe.infra import clock
 from bianhe.infra.cli.console import Output, OutputOption, out, show
 from bianhe.infra.kafka.components import component
+from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
 from bianhe.registry.revocation.kafka import carry_out
@@ -54,9 +55,12 @@ def revoke(
     settings = load()
     database = engine(settings.database)
     row = sql.grant(database, number)
+    admin = component(settings.kafka, ADMIN_ACCOUNT)
+    # A decision that could not even begin is none: without a broker nothing is recorded.
+    check_login(admin)
     row = sql.revoke(database, number, ground, by or sql.provider_of(database, row.application), clock.now())
     out.print(f"{number}  {row.ground}")
-    for step in carry_out(component(settings.kafka, ADMIN_ACCOUNT), database, number, wait):
+    for step in carry_out(admin, database, number, wait):
         out.print(line(step))
 
 

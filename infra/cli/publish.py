@@ -70,7 +70,7 @@ def report(tally: Tally, refused: RejectFile, stopped: bool) -> None:
         out.print(f"  … and {tally.rejected - len(refused.shown):,} more")
     if tally.failure is not None:
         explain(tally.failure)
-    if tally.resume_row is not None:
+    if tally.resume_row is not None and tally.read:
         err.print(f"go on with --from-row {tally.resume_row}")
     if stopped:
         raise typer.Exit(130)

@@ -14,14 +14,20 @@ from bianhe.infra.settings import data_home
 
 
 def up(
-    port: Annotated[int, typer.Option("--registry-port", help="port of the registry on 127.0.0.1")] = 8080,
+    port: Annotated[
+        int, typer.Option("--registry-port", min=1, max=65535, help="port of the registry on 127.0.0.1")
+    ] = 8080,
+    kafka_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="port of Kafka on 127.0.0.1; if left out one is chosen, and kept"),
+    ] = None,
 ) -> None:
     """Start Kafka, the registry and a router on this machine; Ctrl-C stops them. Data is kept between starts."""
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    with Bus(data_home(), registry=f"http://127.0.0.1:{port}", told=lambda text: err.print(f"✓ {text}")) as bus:
-        out.print(
-            f"Kafka    {bus.broker.bootstrap}\nregistry http://127.0.0.1:{port}\ndata     {data_home()}\nCtrl-C stops"
-        )
+    # Until everything runs, Ctrl-C and kill alike break the start off and stop what was started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    address, stopping = f"http://127.0.0.1:{port}", threading.Event()
+    with Bus(data_home(), registry=address, kafka_port=kafka_port, told=lambda text: err.print(f"✓ {text}")) as bus:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopping.set())
+        out.print(f"Kafka    {bus.broker.bootstrap}\nregistry {address}\ndata     {data_home()}\nCtrl-C stops")
         bus.watch(stopping.wait)

@@ -87,17 +87,23 @@ def write_private(file: Path, text: str) -> None:
     fresh.replace(file)
 
 
+def check_port(port: int, otherwise: str) -> None:
+    """Raise PortTaken if nobody can listen on this port now; `otherwise` is what to do but stop who does."""
+    if not _free(port):
+        raise PortTaken(
+            f"port {port} on {HOST} is taken",
+            cause="another program listens there",
+            cure=f"stop that program, or {otherwise}",
+        )
+
+
 def choose_ports(data_dir: Path, asked: int | None, chance: random.Random) -> Ports:
     """Return three free ports, the same as last time where they are still free.
 
     `asked` is the client port that the caller insists on: PortTaken is raised if another program has it.
     """
-    if asked is not None and not _free(asked):
-        raise PortTaken(
-            f"port {asked} on {HOST} is taken",
-            cause="another program listens there",
-            cure="stop that program, or choose another port (0 to 32767), or none to have a free one chosen",
-        )
+    if asked is not None:
+        check_port(asked, "choose another port (1024 to 32767), or none to have a free one chosen")
     file = data_dir / "ports.json"
     known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     fresh = _fresh(chance)

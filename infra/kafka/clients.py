@@ -7,6 +7,7 @@ that was given up and may still arrive (the router's cure for torn transactions 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -16,6 +17,11 @@ from confluent_kafka.admin import AdminClient
 from bianhe.infra.kafka.connection import Connection
 
 LOGGER = logging.getLogger("bianhe.kafka")
+# Where nobody configured logs, Python would print every line of librdkafka, and a lost broker gives hundreds.
+LOGGER.addHandler(logging.NullHandler())
+WAITING = logging.getLogger("bianhe.waiting")
+"""Says that no broker answers; Python prints it even where nobody configured logs."""
+WAITING_SECONDS = 30.0
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 Start = Literal["earliest", "latest", "error"]
@@ -112,7 +118,7 @@ def _common(connection: Connection, on_error: Callable[[KafkaError], None] | Non
         "reconnect.backoff.max.ms": 1000,
         "log.connection.close": True,
         "enable.metrics.push": False,
-        "error_cb": on_error or _ignore,
+        "error_cb": _Outage(connection.bootstrap, on_error),
     }
     if connection.ca_file:
         options["ssl.ca.location"] = str(connection.ca_file)
@@ -153,5 +159,17 @@ def _consuming(
     }
 
 
-def _ignore(error: KafkaError) -> None:
-    """Errors of single connections: librdkafka has logged them and tries again."""
+class _Outage:
+    """Hears a client's errors: says that no broker answers, at most every 30 s. The others librdkafka has logged."""
+
+    def __init__(self, bootstrap: str, told: Callable[[KafkaError], None] | None) -> None:
+        self._bootstrap = bootstrap
+        self._told = told
+        self._said = -WAITING_SECONDS
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and time.monotonic() - self._said >= WAITING_SECONDS:
+            self._said = time.monotonic()
+            WAITING.warning("no broker answers at %s: waiting for it", self._bootstrap)
+        if self._told is not None:
+            self._told(error)

@@ -38,11 +38,12 @@ def rotate(connection: Connection, engine: Engine, code: str, file: Path) -> Sec
     """
     check_rotation(read_policy(connection), code)
     password = SecretStr(secrets.token_urlsafe(32))
-    # The file first: a password that nobody can read would lock its owner out.
-    write_secret(file, password)
-    give_credential(connection, code, password)
+    # The database first: one that cannot be written leaves the former password valid everywhere.
     with transaction(engine) as database:
         sql.set_password(database, code, password)
+        # Then the file: a password that nobody can read would lock its owner out.
+        write_secret(file, password)
+        give_credential(connection, code, password)
     return password
 
 

@@ -317,7 +317,7 @@ def _contract_faults(
         live = [body.grant.number for body in decided(connection, Granted) if body.topic == channel]
         grants = [number for number in live if number not in ended]
         if grants:
-            message = f"the open channel would change under {len(grants)} grants ({grants[0]} …)"
+            message = f"the open channel would change under grants ({len(grants)}, of which {grants[0]})"
             faults.append(Fault(where, "view-lasts", message, cure="end these grants first, then import"))
     return faults
 

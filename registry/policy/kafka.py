@@ -16,6 +16,7 @@ from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import ClientBroken, explain, explained
 from bianhe.infra.kafka.log import LogReader
+from bianhe.infra.kafka.session import check_login
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.chain import OutboxRow, check_witness, number
 from bianhe.registry.sql import transaction
@@ -91,7 +92,8 @@ class PolicyLog:
 
 
 def read_policy(connection: Connection) -> Policy:
-    """The fold of the whole policy log as it stands now; raises what `PolicyLog.catch_up` raises."""
+    """The fold of the whole policy log as it stands now; raises what `check_login` and `PolicyLog.catch_up` raise."""
+    check_login(connection)
     with PolicyLog(connection) as policy_log:
         return policy_log.catch_up()
 

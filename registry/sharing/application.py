@@ -207,7 +207,7 @@ def _formal_faults(request: Request, catalog: Catalog, today: date) -> list[Faul
         message = f"{request.purpose or 'nothing'} is no purpose of the catalog"
         faults.append(Fault("purpose", "第十四条", message, cure=f"one of {', '.join(catalog.purposes)}"))
     if request.until < today:
-        faults.append(Fault("until", "809 第二十条", f"{request.until} is in the past"))
+        faults.append(Fault("until", "809 第二十条", f"{request.until} is in the past", cure="a later day: --until"))
     if not request.declared:
         message = "the declaration that all of this is true is missing"
         faults.append(Fault("declaration", "809 第二十条", message, cure="declare it: --declare"))
