@@ -116,8 +116,9 @@ class Publisher:
 
     def flush(self) -> None:
         """Wait until every record so far is acknowledged; raises NotDelivered, once for each record that was not."""
-        while self._producer.flush(1.0):
-            pass
+        with explained(self._connection, "waiting for receipts"):
+            while self._producer.flush(1.0):
+                pass
         self._raise_failures()
 
     def give_up(self) -> None:

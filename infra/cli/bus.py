@@ -87,8 +87,14 @@ class Bus:
         self.broker.stop()
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
-        """Start anew what ends by itself, until `stopped` (which waits the given seconds) says so."""
+        """Start anew what ends by itself, until `stopped` (which waits the given seconds) says so.
+
+        Raises what EmbeddedBroker.start raises where the broker does not come up again.
+        """
         while not stopped(0.5):
+            if self.broker.ended():
+                self._told(f"Kafka ended and is started again; see {self.broker.log}")
+                self.broker.restart()
             for name in self.children.revive():
                 self._told(f"{name} ended and was started again; see {self.children.log(name)}")
 

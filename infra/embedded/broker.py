@@ -117,20 +117,26 @@ class EmbeddedBroker:
 
     def stop(self) -> None:
         """End the broker in good order, by force after 30 s."""
-        if self._process is not None:
-            self._process.terminate()
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
             try:
-                self._process.wait(STOP_SECONDS)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                process.kill()
+                process.wait()
         self._unlock()
 
     def kill(self) -> None:
         """End the broker at once, as a power failure of the process would. The data directory stays ours."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def ended(self) -> bool:
+        """Whether the broker ended by itself, or by another's hand."""
+        return self._process is not None and self._process.poll() is not None
 
     def restart(self) -> None:
         """Start again on the same ports and data, after a kill or in place of what runs."""

@@ -105,3 +105,6 @@ def explained(connection: Connection, doing: str) -> Iterator[None]:
         yield
     except KafkaException as error:
         raise explain(error.args[0], connection, doing) from error
+    except SystemError as error:
+        # Ctrl-C that arrives inside a callback of the client library: the library loses the exception.
+        raise KeyboardInterrupt from error
