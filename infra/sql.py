@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
 
 from bianhe.schemas.errors import Rejected
 
@@ -14,10 +15,14 @@ class InvalidDatabase(Rejected):
     """The settings name no database that can be opened here."""
 
 
-def engine(url: str) -> Engine:
-    """An engine for this SQLAlchemy URL; SQLite gets foreign keys, WAL and full durability. Raises InvalidDatabase."""
+def engine(url: str, *, pooled: bool = False) -> Engine:
+    """An engine for this SQLAlchemy URL; SQLite gets foreign keys, WAL and full durability. Raises InvalidDatabase.
+
+    Only a process that stays keeps connections open (`pooled`); a command closes each after its transaction.
+    """
     try:
-        made = create_engine(url)
+        # A database in memory lives as long as its connection.
+        made = create_engine(url) if pooled or url == "sqlite://" else create_engine(url, poolclass=NullPool)
     except (ArgumentError, ImportError) as error:
         # The address may carry a password: it is not shown.
         raise InvalidDatabase(

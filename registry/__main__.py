@@ -27,7 +27,7 @@ def main() -> int:
     """Serve until SIGTERM or Ctrl-C; 1 where the relay cannot be trusted to go on."""
     settings = load()
     logs_to_stderr(settings.log_format)
-    database = engine(settings.database)
+    database = engine(settings.database, pooled=True)
     upgrade(database)
     relay = Relay(component(settings.kafka, RELAY_ACCOUNT), database)
     address = urlsplit(settings.registry)

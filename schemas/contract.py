@@ -153,7 +153,7 @@ class Contract:
 
 
 def _item(field: Mapping[str, Any]) -> Item:
-    if name := _referenced(field.get("type")):
+    if name := _borrowed(field.get("type"), set()):
         raise InvalidContract(
             f"field {field.get('name')!r} uses the type {name} of another field",
             cause="a view that lacks the other field would lack the type",
@@ -176,10 +176,10 @@ def _item(field: Mapping[str, Any]) -> Item:
         raise InvalidContract(f"field {field.get('name')!r}: {type(error).__name__} {error}") from error
 
 
-def _referenced(shape: AvroType) -> str | None:
-    """A named type that is used here without being defined here, None if there is none."""
+def _borrowed(shape: AvroType, defined: set[str]) -> str | None:
+    """A named type that is used here and defined neither here nor in `defined`, None if there is none."""
     if isinstance(shape, str):
-        return None if shape in _PRIMITIVES else shape
+        return None if shape in _PRIMITIVES or shape in defined else shape
     if isinstance(shape, list):
         parts = shape
     elif not isinstance(shape, dict):
@@ -187,9 +187,10 @@ def _referenced(shape: AvroType) -> str | None:
     elif shape.get("type") not in _COMPLEX:
         parts = [shape.get("type")]
     else:
+        defined.add(str(shape.get("name")))
         parts = [shape[key] for key in ("items", "values") if key in shape]
         parts += [field.get("type") for field in shape.get("fields", ())]
-    return next((name for part in parts if (name := _referenced(part))), None)
+    return next((name for part in parts if (name := _borrowed(part, defined))), None)
 
 
 def shipped(resource: str, version: int) -> str:
