@@ -15,7 +15,8 @@ from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ROUTER_ACCOUNT
 
 
-def main() -> int:
+def main() -> None:
+    """Route until SIGTERM or Ctrl-C."""
     settings = load()
     logs_to_stderr(settings.log_format)
     stopping = threading.Event()
@@ -23,13 +24,12 @@ def main() -> int:
         signal.signal(number, lambda *_: stopping.set())
     connection = component(settings.kafka, ROUTER_ACCOUNT)
     key = bytes.fromhex(read_secret(settings.kafka.secrets / "pseudonym-key").get_secret_value())
-    try:
-        Worker(connection, int(sys.argv[1]), key, Limits()).run(stopping.is_set)
-    except BusError as error:
-        print(f"router: {error} ({error.cause})", file=sys.stderr)
-        return 1
-    return 0
+    Worker(connection, int(sys.argv[1]), key, Limits()).run(stopping.is_set)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except BusError as error:
+        print(f"router: {error} ({error.cause})", file=sys.stderr)
+        sys.exit(1)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from bianhe.schemas import names
+from bianhe.schemas import names, wire
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.policy import GrantInForce, GrantState, Policy
@@ -114,7 +114,7 @@ def _route(
 
 
 def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool) -> Delivery:
-    return Delivery(topic, slot, b"\0" + schema_id.to_bytes(4, "big"), until, filtered)
+    return Delivery(topic, slot, wire.frame(schema_id, b""), until, filtered)
 
 
 class _Views:

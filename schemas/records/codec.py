@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
+from bianhe.schemas import wire
 from bianhe.schemas.errors import Fatal
 
 SCHEMA_IDS: Final[Mapping[str, int]] = {
@@ -36,17 +37,16 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def encode(name: str, fields: Mapping[str, Any]) -> bytes:
-    """Frame a record in the wire format (magic 0, 4-byte id, Avro)."""
+    """Write a record in the wire format."""
     out = BytesIO()
-    out.write(b"\0" + SCHEMA_IDS[name].to_bytes(4, "big"))
     schemaless_writer(out, schema(name), fields)
-    return out.getvalue()
+    return wire.frame(SCHEMA_IDS[name], out.getvalue())
 
 
 def decode(name: str, value: bytes) -> dict[str, Any]:
     """Read a framed record; raises UnreadableRecord where it is another one."""
-    if len(value) < 5 or value[0] != 0 or int.from_bytes(value[1:5], "big") != SCHEMA_IDS[name]:
+    if not value.startswith(wire.frame(SCHEMA_IDS[name], b"")):
         raise UnreadableRecord(f"not a {name} record")
-    fields = schemaless_reader(BytesIO(value[5:]), schema(name), None)
+    fields = schemaless_reader(BytesIO(value[wire.HEAD_BYTES :]), schema(name), None)
     assert isinstance(fields, dict)
     return fields
