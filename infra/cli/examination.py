@@ -31,12 +31,12 @@ from bianhe.registry.clocks.sql import calendar as working_days
 from bianhe.registry.migrations import revisions
 from bianhe.registry.policy.chain import check_witness
 from bianhe.registry.policy.sql import highest_number, number_of, pending
+from bianhe.registry.revocation.kafka import Acknowledgements
 from bianhe.registry.sql import DatabaseUnusable, transaction, turn
 from bianhe.registry.sync.kafka import plan_cluster
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.records.journal import Quarantined
-from bianhe.schemas.records.state import Acknowledgement, worker_key, worker_partition
 
 SETTINGS: Final = "settings"
 QUARANTINE_READ_MAX: Final = 10_000
@@ -216,29 +216,20 @@ def relay(installation: Installation) -> Iterator[Verdict]:
     # The database first: what it has read back must stand on a log that is read later.
     with transaction(installation.database) as connection:
         highest, waiting = highest_number(connection), pending(connection)
-    policy, numbers = installation.policy_log.catch_up(), installation.policy_log.numbers
-    last = next((id for id, number in numbers.items() if number == highest), "")
+    policy = installation.policy_log.catch_up()
     with transaction(installation.database) as connection:
-        same = number_of(connection, last)
+        same = number_of(connection, installation.policy_log.id_of(highest))
     check_witness(policy, highest, same)
     yield from judgement.relay(waiting, highest, policy, clock.now())
 
 
 def router(installation: Installation) -> Iterator[Verdict]:
     policy = installation.policy_log.policy
-    acknowledged = {writer: _acknowledged(installation, writer) for writer in policy.writers}
+    with Acknowledgements(installation.admin) as acknowledgements:
+        acknowledged = {writer: acknowledgements.of(writer) for writer in policy.writers}
     sources = [topic for topic in installation.cluster.topics() if topic.startswith(names.SOURCE_PREFIX)]
     members = installation.cluster.group_members(names.ROUTER_GROUP) if sources else None
     yield from judgement.router(policy, acknowledged, members)
-
-
-def _acknowledged(installation: Installation, writer: str) -> int:
-    partition, key, version = worker_partition(writer), worker_key(writer).encode(), 0
-    with LogReader(installation.admin, names.ROUTER_STATE, partition, group=names.ADMIN_ACCOUNT) as state:
-        for record in state.read_to_end():
-            if record.key == key and record.value is not None:
-                version = Acknowledgement.decode(record.value).policy_version
-    return version
 
 
 def lag(installation: Installation) -> Iterator[Verdict]:

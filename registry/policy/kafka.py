@@ -84,6 +84,10 @@ class PolicyLog:
             self._advance()
         return self.policy
 
+    def id_of(self, number: int) -> str:
+        """The id of a numbered record, as far as the log was read; empty where there is none."""
+        return next((id for id, assigned in self.numbers.items() if assigned == number), "")
+
     def _advance(self) -> None:
         records = [PolicyRecord.decode(entry.value or b"") for entry in self._stable.read_to_end()]
         if records:
@@ -151,8 +155,7 @@ class Relay:
         writer = _Writer(self._connection)
         with transaction(self._engine) as connection:
             highest = sql.highest_number(connection)
-            id = next((id for id, assigned in writer.log.numbers.items() if assigned == highest), "")
-            check_witness(writer.log.policy, highest, sql.number_of(connection, id))
+            check_witness(writer.log.policy, highest, sql.number_of(connection, writer.log.id_of(highest)))
         return writer
 
     def _bring_back(self, rows: Sequence[OutboxRow], numbers: dict[str, int]) -> None:

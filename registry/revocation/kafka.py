@@ -68,14 +68,13 @@ def _take(connection: Connection, engine: Engine, number: str, step: Step) -> No
             pass
 
 
-class _View:
-    """The cluster and the outbox as `next_step` asks for them."""
+class Acknowledgements:
+    """Which policy version each writer of the router has acknowledged. Use it in a `with` block, or close it."""
 
-    def __init__(self, connection: Connection, engine: Engine) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._engine = engine
         self._states: dict[int, LogReader] = {}
-        self._acknowledged: dict[str, int] = {}
+        self._versions: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -83,10 +82,14 @@ class _View:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         for state in self._states.values():
             state.close()
 
-    def acknowledged(self, writer: str) -> int:
+    def of(self, writer: str) -> int:
+        """The policy version that a writer has acknowledged by now, 0 if none."""
         partition = worker_partition(writer)
         if partition not in self._states:
             self._states[partition] = LogReader(
@@ -94,9 +97,29 @@ class _View:
             )
         for record in self._states[partition].read_to_end():
             key = (record.key or b"").decode()
-            if record.value is not None and key == worker_key(key.removeprefix(worker_key(""))):
-                self._acknowledged[key] = Acknowledgement.decode(record.value).policy_version
-        return self._acknowledged.get(worker_key(writer), 0)
+            if record.value is not None and key.startswith(worker_key("")):
+                self._versions[key] = Acknowledgement.decode(record.value).policy_version
+        return self._versions.get(worker_key(writer), 0)
+
+
+class _View:
+    """The cluster and the outbox as `next_step` asks for them."""
+
+    def __init__(self, connection: Connection, engine: Engine) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._acknowledgements = Acknowledgements(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._acknowledgements.close()
+
+    def acknowledged(self, writer: str) -> int:
+        return self._acknowledgements.of(writer)
 
     def stable_ends(self, topic: str) -> Mapping[int, int] | None:
         with Admin(self._connection) as admin:
