@@ -15,7 +15,6 @@ POLICY: Final = "bus.policy"
 JOURNAL: Final = "bus.journal"
 ROUTER_STATE: Final = "bus.router-state"
 QUARANTINE: Final = "bus.quarantine"
-BUS_TOPICS: Final = (POLICY, JOURNAL, ROUTER_STATE, QUARANTINE)
 
 SOURCE_PREFIX: Final = "source."
 OPEN_PREFIX: Final = "open."

@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-ResourceType = Literal["TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID"]
-Pattern = Literal["LITERAL", "PREFIXED"]
-Permission = Literal["ALLOW", "DENY"]
-
-CLUSTER_NAME = "kafka-cluster"
-"""The one resource name of type CLUSTER."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,9 +13,9 @@ class AccessRule:
     """
 
     principal: str
-    resource_type: ResourceType | str
+    resource_type: str
     name: str
     operation: str
-    pattern: Pattern | str = "LITERAL"
-    permission: Permission | str = "ALLOW"
+    pattern: str = "LITERAL"
+    permission: str = "ALLOW"
     host: str = "*"

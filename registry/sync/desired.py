@@ -9,6 +9,7 @@ from typing import Final
 from bianhe.registry.sync.cluster import AccessRule, Desired, Pattern, Quota, ResourceKind, Topic
 from bianhe.schemas import names
 from bianhe.schemas.policy import GrantInForce, Policy
+from bianhe.schemas.records.state import STATE_PARTITIONS
 
 DEFAULT_QUOTA: Final = Quota.both(1_000_000)
 COMPONENT_QUOTA: Final = Quota.both(1_000_000_000_000)
@@ -56,7 +57,7 @@ def _topics(policy: Policy) -> Iterator[Topic]:
     yield Topic(names.QUARANTINE, 1, _kept({"cleanup.policy": "delete", "retention.ms": str(90 * _DAY_MS)}), _BUS)
     # Read whole by every router that recovers: small segments, so that compaction keeps it short.
     state = {"cleanup.policy": "compact", "segment.bytes": "16777216", "segment.ms": "3600000"}
-    yield Topic(names.ROUTER_STATE, 16, _kept(state), _BUS)
+    yield Topic(names.ROUTER_STATE, STATE_PARTITIONS, _kept(state), _BUS)
     for resource in policy.resources.values():
         configs = {"cleanup.policy": "compact", **_entity_configs(resource.erasure_days, SOURCE_BYTES_MAX)}
         source = names.source_topic(resource.code, resource.version)

@@ -5,7 +5,7 @@ from confluent_kafka import KafkaException
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import clients, raw
-from bianhe.infra.kafka.access_rules import CLUSTER_NAME, AccessRule
+from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.infra.kafka.errors import LoginRefused, RefusedByBroker
 from bianhe.infra.kafka.log import LogReader
@@ -57,7 +57,7 @@ def test_access_rules_are_added_and_removed_one_by_one_on_every_broker(broker: E
         AccessRule(principal, "TOPIC", "open.population.v1.r1", "READ"),
         AccessRule(principal, "TOPIC", "source.", "WRITE", "PREFIXED"),
         AccessRule(principal, "GROUP", "renshe.main", "READ"),
-        AccessRule(principal, "CLUSTER", CLUSTER_NAME, "DESCRIBE"),
+        AccessRule(principal, "CLUSTER", "kafka-cluster", "DESCRIBE"),
         AccessRule(principal, "TRANSACTIONAL_ID", "bus.router.", "WRITE", "PREFIXED"),
         AccessRule(principal, "TOPIC", "*", "READ", permission="DENY", host="10.0.0.1"),
     }

@@ -27,11 +27,6 @@ class Recovery:
         # Asks for ends only: from a client with a waiting fetch the answer takes as long as the fetch.
         self._asker = clients.end_consumer(connection, names.ROUTER_GROUP, "read_uncommitted")
 
-    def close(self) -> None:
-        self._asker.close()
-        for log in self._logs.values():
-            log.close()
-
     def recover(self, topic: str, partition: int, route: Route, today: date) -> PartitionState | None:
         """The committed state of a source partition; None while a transaction that could change it is still open."""
         number = position_partition(topic, partition)
@@ -76,9 +71,6 @@ class _StateLog:
     def __init__(self, connection: Connection, number: int) -> None:
         self._reader = LogReader(connection, names.ROUTER_STATE, number, group=names.ROUTER_GROUP)
         self._latest: dict[str, bytes] = {}
-
-    def close(self) -> None:
-        self._reader.close()
 
     def read_to(self, high_watermark: int) -> bool:
         """Read all committed records; False while some below the high watermark are not yet decided."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
@@ -11,8 +12,6 @@ from bianhe.consumers.router.limits import Limits
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.schemas.errors import Fatal, Transient
-
-GroupMetadata = object
 
 
 class WorkerStops(Fatal):
@@ -89,7 +88,7 @@ class Writer:
             except KafkaException as error:
                 self._failed("produce", error)
 
-    def commit(self, positions: Sequence[TopicPartition], group: GroupMetadata) -> None:
+    def commit(self, positions: Sequence[TopicPartition], group: object) -> None:
         """Commit records and positions together; raises TransactionAborted, after which nothing of it counts."""
         wait = self._limits.call_seconds_max
         try:
@@ -114,7 +113,7 @@ class Writer:
         self._producer = self._opened()
         return True
 
-    def _failed(self, doing: str, error: KafkaException) -> None:
+    def _failed(self, doing: str, error: KafkaException) -> NoReturn:
         reason: KafkaError = error.args[0]
         if reason.txn_requires_abort():
             self.abort()

@@ -8,10 +8,11 @@ import pytest
 
 from bianhe.registry.sync.cluster import AccessRule, Pattern, ResourceKind
 from bianhe.registry.sync.desired import BUS_BYTES_MAX, COMPONENT_QUOTA, DEFAULT_QUOTA, desired
-from bianhe.schemas.names import BUS_ACCOUNTS, BUS_TOPICS
+from bianhe.schemas.names import BUS_ACCOUNTS, JOURNAL, POLICY, QUARANTINE, ROUTER_STATE
 from bianhe.schemas.policy import EMPTY
 from support.policies import OPEN, SOURCE, city, mailbox
 
+BUS_TOPICS = (POLICY, JOURNAL, ROUTER_STATE, QUARANTINE)
 DEPARTMENTS = ("gongan", "renshe", "tongji", "minzheng", "jiaoyu", "shangwu", "jiaotong")
 MAILBOXES = {code: mailbox(number, code) for number, code in ((2, "tongji"), (3, "minzheng"), (4, "jiaoyu"))}
 TOPICS = (SOURCE, OPEN, *MAILBOXES.values(), mailbox(6, "jiaotong"), *BUS_TOPICS)
