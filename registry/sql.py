@@ -55,7 +55,7 @@ class DatabaseUnusable(Fatal):
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction; nothing of it stays after an error.
 
-    Raises DatabaseBusy or DatabaseUnusable in place of what the driver says (law B29).
+    Raises DatabaseBusy or DatabaseUnusable in place of what the driver says.
     """
     try:
         with engine.begin() as connection:
@@ -93,6 +93,8 @@ def explained(error: DatabaseError) -> DatabaseBusy | DatabaseUnusable:
         )
     if isinstance(error, OperationalError):
         return DatabaseBusy(
-            "the registry's database does not answer", cause=said.splitlines()[0], cure="start it or correct its address, then try again"
+            "the registry's database does not answer",
+            cause=said.splitlines()[0],
+            cure="start it or correct its address, then try again",
         )
     return DatabaseUnusable("the registry's database refused a statement", cause=said.splitlines()[0])

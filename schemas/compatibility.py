@@ -28,8 +28,8 @@ def faults(old: dict[str, Any], new: dict[str, Any], mode: Mode = Mode.FULL) -> 
     """Return everything that keeps the new schema from following the old one, which was accepted before.
 
     BACKWARD: readers of the new one understand what was written by the old; FORWARD: readers of the old one understand
-    what the new writes; FULL: both, the rule for base resources. A new schema against R20 follows nothing. A logical
-    type, its precision and its scale must stay, which Avro's own resolution does not look at.
+    what the new writes; FULL: both, the rule for base resources. A new schema that breaks the contract rules follows
+    nothing. A logical type, its precision and its scale must stay, which Avro's own resolution does not look at.
     """
     if found := contract_rules.faults(new):
         return found

@@ -1,4 +1,4 @@
-"""What a schema must be to become a contract (R20): safe to walk, and read alike by every Avro library.
+"""What a schema must be to become a contract: safe to walk, and read alike by every Avro library.
 
 A schema comes from outside: it is measured before anything recurses into it, and checked before a library parses it.
 """

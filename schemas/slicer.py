@@ -35,7 +35,7 @@ class Slicer:
 
     A view may be of a later revision of the same version: the items that it added are null in an earlier record.
     Takes each view with the secret of its pseudonyms (None where it has none). Raises InvalidContract if the contract
-    breaks R20, ValueError if a pseudonym has no secret. Immutable; may be shared by threads.
+    breaks the contract rules, ValueError if a pseudonym has no secret. Immutable; may be shared by threads.
     """
 
     def __init__(self, contract: Contract, views: Sequence[tuple[View, bytes | None]]) -> None:

@@ -85,7 +85,7 @@ class Walk:
     def value(self, shape: Any, content: str = "") -> None:
         """Step over one value; `content` names the variable that learns where a string's content begins.
 
-        Avro types as parsed JSON with every named type written out, without faults against R20.
+        Avro types as parsed JSON with every named type written out, without faults against the contract rules.
         """
         if isinstance(shape, list):
             self._nullable(shape[1], content)
@@ -262,7 +262,7 @@ def _fixed_decimal_end(b: bytes, p: int, size: int, bound: int) -> int:
 
 
 def _block_count(b: bytes, p: int) -> tuple[int, int]:
-    """How many items the only block of an array or map has; every item takes at least a byte (R20)."""
+    """How many items the only block of an array or map has; every item takes at least a byte (contract_rules.py)."""
     count, start = number(b, p)
     if count < 0:
         raise Malformed(Reason.BLOCK, p)

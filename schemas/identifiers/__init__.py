@@ -21,5 +21,5 @@ CHECKS: Final[Mapping[str, Callable[[str], str | None]]] = {
 
 
 def looks_like_citizen_id(key: str, today: date) -> bool:
-    """Whether a key on the bus would be somebody's identity number, in capitals or not (law B25)."""
+    """Whether a key on the bus would be somebody's identity number, in capitals or not (law 15)."""
     return citizen_id.fault(key.upper(), today) is None
