@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from bianhe.infra.kafka.admin import Admin
 from bianhe.producers import NotDelivered, Publisher
 from bianhe.schemas.errors import Transient
 from support.broker import eventually
+from support.command_line import bianhe, command
 from support.exchange import OPEN_READER, PROVIDER, Exchange, exchange
 from support.rows import csv_file, number, person, row
 
@@ -38,14 +38,6 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
         watch.join()
 
 
-def bianhe(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from bianhe.infra.cli import main; main()", *map(str, arguments)]
-
-
 def records(city: Exchange) -> int:
     """How many records the source topic was ever given."""
     while True:
@@ -54,7 +46,9 @@ def records(city: Exchange) -> int:
             return sum(admin.end_offsets(SOURCE, "read_uncommitted").values())
 
 
-def test_rejected_rows_are_named_and_kept_whole_and_the_rest_is_published(city: Exchange, tmp_path: Path) -> None:
+def test_b16_b17_rejected_rows_are_named_and_kept_whole_and_the_rest_is_published(
+    city: Exchange, tmp_path: Path
+) -> None:
     wrong = number(3)[:17] + ("0" if number(3)[17] != "0" else "1")
     rows = [row(citizen_id=number(1)), row(citizen_id=wrong), row(sex="5"), row(name="王" * 61)]
     file, rejects = tmp_path / "changes.csv", tmp_path / "rejected.csv"

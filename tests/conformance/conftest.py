@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from bianhe.infra.cli.console import Exit
 from bianhe.infra.sql import engine
 from bianhe.registry.migrations import upgrade
+from support.command_line import Run, in_this_process
 from support.postgres import postgres
-from support.registry import with_sample
+from support.registry import SAMPLE, with_sample
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,24 @@ def city(database: Engine) -> Engine:
     """A new database with the sample catalog."""
     with_sample(database)
     return database
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line against a registry of its own and a broker that is away; gives exit code, output, errors."""
+    monkeypatch.setenv("BIANHE_HOME", str(tmp_path))
+    monkeypatch.setenv("BIANHE_DATABASE", f"sqlite:///{tmp_path / 'registry.sqlite'}")
+    monkeypatch.setenv("BIANHE_KAFKA__BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv("BIANHE_KAFKA__SECRETS", str(tmp_path / "secrets"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return in_this_process(monkeypatch, capfd)
+
+
+@pytest.fixture
+def imported(run: Run) -> Run:
+    """The same, with the sample catalog."""
+    assert run("catalog", "import", str(SAMPLE))[0] == Exit.DONE
+    return run
 
 
 def _emptied(url: str) -> str:

@@ -74,7 +74,7 @@ def test_a_department_that_left_the_catalog_is_disabled_once(city: Engine, tmp_p
     assert import_catalog(city, path, 1, NOW).written == {}
 
 
-def test_a_faulty_file_changes_nothing(city: Engine, tmp_path: Path) -> None:
+def test_b01_a_faulty_file_changes_nothing(city: Engine, tmp_path: Path) -> None:
     before, kinds = show(city), _kinds(city)
     with pytest.raises(InvalidCatalog):
         import_catalog(city, _changed(tmp_path, 'provider = "gongan"', 'provider = "gongam"'), 1, NOW)
@@ -110,7 +110,7 @@ def _with_contract(folder: Path, resource: str, change: dict[str, object], item:
     return folder / "catalog.toml"
 
 
-def test_b7_an_incompatible_contract_is_refused(city: Engine, tmp_path: Path) -> None:
+def test_b07_an_incompatible_contract_is_refused(city: Engine, tmp_path: Path) -> None:
     before = show_contract(city, "population")
     path = _with_contract(tmp_path, "population", {"type": "long"}, "name")
     with pytest.raises(InvalidCatalog) as refused:
@@ -119,7 +119,7 @@ def test_b7_an_incompatible_contract_is_refused(city: Engine, tmp_path: Path) ->
     assert show_contract(city, "population") == before
 
 
-def test_b8_a_contract_against_the_contract_rules_is_refused(database: Engine, tmp_path: Path) -> None:
+def test_b08_a_contract_against_the_contract_rules_is_refused(database: Engine, tmp_path: Path) -> None:
     path = _with_contract(tmp_path, "population", {"type": ["string", "null"]}, "former_name")
     with pytest.raises(InvalidCatalog) as refused:
         import_catalog(database, path, 1, NOW)

@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bianhe.infra import cli
 from bianhe.infra.cli.console import Exit
+from support.command_line import Run
 from support.registry import SAMPLE
 
-Run = Callable[..., tuple[int, str, str]]
 APPLY = (
     *("application", "submit", "--department", "renshe", "--resource", "population", "--until", "2099-12-31"),
     *("--purpose", "业务协同", "--basis", "社会保险法 第五十七条第三款", "--scenario", "养老保险关系转移"),
 )
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line against a registry of its own; gives exit code, output, errors."""
-    monkeypatch.setenv("BIANHE_HOME", str(tmp_path))
-    monkeypatch.setenv("BIANHE_DATABASE", f"sqlite:///{tmp_path / 'registry.sqlite'}")
-    monkeypatch.setenv("BIANHE_KAFKA__BOOTSTRAP", "127.0.0.1:1")
-    monkeypatch.setenv("BIANHE_KAFKA__SECRETS", str(tmp_path / "secrets"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["bianhe", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture
-def imported(run: Run) -> Run:
-    assert run("catalog", "import", str(SAMPLE))[0] == Exit.DONE
-    return run
 
 
 def test_a_catalog_is_imported_once_and_shown(run: Run) -> None:

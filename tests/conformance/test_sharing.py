@@ -117,10 +117,10 @@ def test_a_refusal_keeps_its_reason_and_gives_no_grant(city: Engine) -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], type[Rejected]]] = {
-    "B9 a withheld item": ({"items": ("name", "fingerprint")}, Withheld),
-    "B10 a term in the past": ({"until": date(2026, 11, 22)}, InvalidApplication),
-    "B11 an unknown item": ({"items": ("shoe_size",)}, InvalidApplication),
-    "B13 no basis": ({"basis": "  "}, InvalidApplication),
+    "b09 a withheld item": ({"items": ("name", "fingerprint")}, Withheld),
+    "b10 a term in the past": ({"until": date(2026, 11, 22)}, InvalidApplication),
+    "b11 an unknown item": ({"items": ("shoe_size",)}, InvalidApplication),
+    "b13 no basis": ({"basis": "  "}, InvalidApplication),
     "no declaration": ({"declared": False}, InvalidApplication),
     "an unknown purpose": ({"purpose": "好奇"}, InvalidApplication),
     "an unknown department": ({"department": "nobody"}, InvalidApplication),

@@ -83,7 +83,7 @@ def judge(city: City, flow: Flow) -> None:
     assert mailbox == flow.entered()
 
 
-def test_kill_minus_nine_of_router_and_broker_loses_and_doubles_nothing(city: City) -> None:
+def test_b27_kill_minus_nine_of_router_and_broker_loses_and_doubles_nothing(city: City) -> None:
     flow = Flow(city, seed=1)
     for step in range(12):
         flow.publish(400)

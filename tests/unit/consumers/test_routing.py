@@ -116,14 +116,14 @@ def test_an_unchanged_route_is_kept_over_a_policy_change() -> None:
 
 
 @pytest.mark.parametrize("key", [None, b"", b"a b", b"x" * 65, b"410202199001010018"])
-def test_a_key_that_is_missing_misshapen_or_an_identity_number_is_quarantined(key: bytes | None) -> None:
+def test_b25_a_key_that_is_missing_misshapen_or_an_identity_number_is_quarantined(key: bytes | None) -> None:
     route, state = a_route(channel())
     with pytest.raises(Quarantine):
         route_record(SourceRecord(0, key, person(), NOW), route, state, 7, TODAY)
     assert not state.journal(7).views
 
 
-def test_an_unknown_schema_id_is_told_apart_from_malformed_bytes() -> None:
+def test_b19_an_unknown_schema_id_is_told_apart_from_malformed_bytes() -> None:
     route, state = a_route(channel())
     with pytest.raises(UnknownSchema):
         run(route, state, person(schema_id=9999))
@@ -132,7 +132,7 @@ def test_an_unknown_schema_id_is_told_apart_from_malformed_bytes() -> None:
             run(route, state, value)
 
 
-def test_a_record_over_the_limit_is_quarantined() -> None:
+def test_b24_a_record_over_the_limit_is_quarantined() -> None:
     route, state = a_route(channel())
     with pytest.raises(Quarantine, match="too large"):
         run(route, state, person(address="x" * 1_000_001))
