@@ -1,4 +1,4 @@
-"""Everything on one machine: the broker, the registry and a router worker, each a process of its own."""
+"""Everything on one machine: the broker, the registry and the router's workers, each a process of its own."""
 
 from __future__ import annotations
 
@@ -44,12 +44,10 @@ class Bus:
         *,
         registry: str = "http://127.0.0.1:8080",
         kafka_port: int | None = None,
-        workers: int = 1,
         told: Told = lambda text: None,
     ) -> None:
         self._home = home
         self._told = told
-        self._workers = workers
         self._registry = registry
         self.broker = EmbeddedBroker(home / "kafka", kafka_port, progress=self._fetched)
         self.children = Children(home / "logs", {"BIANHE_HOME": str(home)})
@@ -109,6 +107,7 @@ class Bus:
         lines = [
             f"database = {json.dumps(settings.database)}",
             f"registry = {json.dumps(settings.registry)}",
+            f"routers = {settings.routers}",
             "[kafka]",
             f"bootstrap = {json.dumps(settings.kafka.bootstrap)}",
             f"secrets = {json.dumps(str(settings.kafka.secrets))}",
@@ -120,7 +119,7 @@ class Bus:
 
     def _start_processes(self) -> None:
         self.children.start(REGISTRY, "bianhe.registry")
-        for worker in range(self._workers):
+        for worker in range(self.settings.routers):
             self.children.start(f"router-{worker}", "bianhe.consumers.router", str(worker))
         self._await_registry()
         self._told(f"registry answers at {self._registry}")
