@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -133,6 +134,11 @@ class Profile(BaseModel):
             if (place := getattr(profile, name)) is not None
         }
         return profile.model_copy(update=places)
+
+    def to_toml(self) -> str:
+        """The profile as a file to write."""
+        facts = self.model_dump(mode="json", exclude_none=True)
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in facts.items())
 
     def password(self) -> SecretStr:
         """The account's password: `BIANHE_PASSWORD`, else the password file. Raises MissingSecret."""

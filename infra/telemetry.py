@@ -9,7 +9,7 @@ from typing import Literal
 import structlog
 
 
-def logs_to_stderr(style: Literal["text", "json"], level: int = logging.INFO) -> None:
+def logs_to_stderr(style: Literal["text", "json"]) -> None:
     """Send this process's logs, and those of the libraries, to standard error."""
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -23,7 +23,7 @@ def logs_to_stderr(style: Literal["text", "json"], level: int = logging.INFO) ->
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

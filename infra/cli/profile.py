@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -43,10 +42,10 @@ def write(
     profile = _profile(department, None)
     on_this_machine = load().home / "secrets" / department
     password = on_this_machine if on_this_machine.exists() else to.with_name(f"{department}.password")
-    facts = profile.model_dump(mode="json", exclude_none=True) | {"password_file": str(password), "key_secrets": "keys"}
+    profile = profile.model_copy(update={"password_file": password, "key_secrets": Path("keys")})
     if to.exists():
         raise InvalidProfile(f"{to} is already there", cure="name another file, or move it away")
-    to.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in facts.items()), encoding="utf-8")
+    to.write_text(profile.to_toml(), encoding="utf-8")
     out.print(f"{to}: the password is BIANHE_PASSWORD, or in {password} (mode 0600)", markup=False)
 
 

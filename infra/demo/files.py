@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import SecretStr
 
-from bianhe.infra.settings import Settings, write_secret
+from bianhe.infra.settings import Profile, Settings, write_secret
 from bianhe.producers.keys import SECRET_BYTES
 from bianhe.producers.synthetic.history import columns, events
 from bianhe.schemas.errors import Rejected
@@ -107,17 +106,16 @@ class Papers:
 
     def write_profile(self, department: str, settings: Settings) -> None:
         """Write what a department's client starts with; the password stays in its own file."""
-        facts: Mapping[str, Any] = {
-            "department": department,
-            "bootstrap": settings.kafka.bootstrap,
-            "registry": settings.registry,
-            "password_file": str(self.password(department)),
-            "key_secrets": str(self._keys),
-        }
+        profile = Profile(
+            department=department,
+            bootstrap=settings.kafka.bootstrap,
+            registry=settings.registry,
+            password_file=self.password(department),
+            key_secrets=self._keys,
+        )
         file = self.profile(department)
         file.parent.mkdir(parents=True, exist_ok=True)
-        lines = (f"{name} = {json.dumps(value)}\n" for name, value in facts.items())
-        file.write_text("".join(lines), encoding="utf-8")
+        file.write_text(profile.to_toml(), encoding="utf-8")
 
     def make_key_secret(self, resource: str) -> bytes:
         """Make the secret from which a provider derives the entity keys of a resource (mode 0600)."""

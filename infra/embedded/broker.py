@@ -53,15 +53,11 @@ class EmbeddedBroker:
         data_dir: Path,
         port: int | None = None,
         *,
-        heap: str = "512m",
         progress: jars.Progress = lambda done, total: None,
-        jar_cache: Path | None = None,
     ) -> None:
         self._data = data_dir.absolute()
         self._asked = port
-        self._heap = heap
         self._progress = progress
-        self._jar_cache = jar_cache
         self._lock: DataLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: Ports | None = None
@@ -105,7 +101,7 @@ class EmbeddedBroker:
         self._lock = DataLock(self._data)
         try:
             self.java = java = find_java()
-            classpath = jars.kafka_jars(self._jar_cache or jars.default_cache(), self._progress)
+            classpath = jars.kafka_jars(jars.default_cache(), self._progress)
             self._ports = choose_ports(self._data, self._asked, random.Random())
             command = self._command(java, classpath)
             self._format(command)
@@ -162,7 +158,7 @@ class EmbeddedBroker:
         write_private(logging, resources.files(__package__).joinpath("log4j2.properties").read_text("utf-8"))
         return [
             str(java.program),
-            f"-Xmx{self._heap}",
+            "-Xmx512m",
             "-XX:+ExitOnOutOfMemoryError",
             f"-Dlog4j2.configurationFile={logging}",
             f"-Dbianhe.broker.log={self.log}",

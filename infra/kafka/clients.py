@@ -24,7 +24,7 @@ WAITING = logging.getLogger("bianhe.waiting")
 WAITING_SECONDS = 30.0
 
 Isolation = Literal["read_committed", "read_uncommitted"]
-Start = Literal["earliest", "latest", "error"]
+Start = Literal["earliest", "error"]
 """Where to begin where no position is known; `error` raises instead of guessing."""
 
 Options = dict[str, str | int | float | bool | Callable[[KafkaError], None]]
@@ -37,9 +37,7 @@ def producer(
     connection: Connection,
     *,
     linger_ms: int = 5,
-    compression: str = "none",
     delivery_timeout: float = 120.0,
-    logger: logging.Logger = LOGGER,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> Producer:
     """A producer that neither doubles nor reorders; each record's delivery callback is called.
@@ -47,7 +45,7 @@ def producer(
     A record is tried again for `delivery_timeout` seconds and then reported as not delivered.
     """
     options: Options = {"delivery.timeout.ms": int(delivery_timeout * 1000)}
-    return Producer(_producing(connection, linger_ms, compression, on_error) | options, logger=logger)
+    return Producer(_producing(connection, linger_ms, on_error) | options, logger=LOGGER)
 
 
 def transactional_producer(
@@ -56,7 +54,6 @@ def transactional_producer(
     timeout: float = 15.0,
     *,
     linger_ms: int = 5,
-    compression: str = "none",
     logger: logging.Logger = LOGGER,
 ) -> Producer:
     """A producer for one transactional id; a transaction open longer than `timeout` seconds is aborted by the broker.
@@ -68,7 +65,7 @@ def transactional_producer(
         "transaction.timeout.ms": int(timeout * 1000),
         "delivery.report.only.error": True,
     }
-    return Producer(_producing(connection, linger_ms, compression, None) | options, logger=logger)
+    return Producer(_producing(connection, linger_ms, None) | options, logger=logger)
 
 
 def consumer(
@@ -79,7 +76,6 @@ def consumer(
     start: Start = "earliest",
     isolation: Isolation = "read_committed",
     shows_ends: bool = False,
-    logger: logging.Logger = LOGGER,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> Consumer:
     """A consumer that commits nothing by itself. With `instance` it is a static member, missed after 8 s.
@@ -94,17 +90,17 @@ def consumer(
     }
     if instance is not None:
         options |= {"group.instance.id": instance, "session.timeout.ms": 8000, "heartbeat.interval.ms": 2000}
-    return Consumer(options, logger=logger)
+    return Consumer(options, logger=LOGGER)
 
 
-def end_consumer(connection: Connection, group: str, isolation: Isolation, logger: logging.Logger = LOGGER) -> Consumer:
+def end_consumer(connection: Connection, group: str, isolation: Isolation) -> Consumer:
     """A consumer that shows where a partition ends (an EOF event, 10 ms later) and raises where a position is lost."""
     options: Options = {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
-    return Consumer(_consuming(connection, group, isolation, None) | options, logger=logger)
+    return Consumer(_consuming(connection, group, isolation, None) | options, logger=LOGGER)
 
 
-def admin(connection: Connection, logger: logging.Logger = LOGGER) -> AdminClient:
-    return AdminClient(_common(connection, None), logger=logger)  # type: ignore[arg-type]
+def admin(connection: Connection) -> AdminClient:
+    return AdminClient(_common(connection, None), logger=LOGGER)  # type: ignore[arg-type]
 
 
 def _common(connection: Connection, on_error: Callable[[KafkaError], None] | None) -> Options:
@@ -125,9 +121,7 @@ def _common(connection: Connection, on_error: Callable[[KafkaError], None] | Non
     return options
 
 
-def _producing(
-    connection: Connection, linger_ms: int, compression: str, on_error: Callable[[KafkaError], None] | None
-) -> Options:
+def _producing(connection: Connection, linger_ms: int, on_error: Callable[[KafkaError], None] | None) -> Options:
     return _common(connection, on_error) | {
         "enable.idempotence": True,
         "acks": "all",
@@ -139,7 +133,6 @@ def _producing(
         "queue.buffering.max.messages": 1_000_000,
         "queue.buffering.max.kbytes": 262_144,
         "message.max.bytes": RECORD_BYTES_MAX,
-        "compression.type": compression,
     }
 
 
