@@ -35,7 +35,8 @@ def import_(file: File) -> None:
     _summary(imported.catalog)
     if imported.written:
         state = reached(lambda: highest_of(database, imported.written))
-        out.print(f"{len(imported.written)} changes · {state}")
+        count = len(imported.written)
+        out.print(f"{count} change{'s' * (count > 1)} · {state}")
     else:
         out.print("nothing changed")
 

@@ -215,7 +215,7 @@ def router(policy: Policy, acknowledged: Mapping[str, int], members: frozenset[s
             yield Verdict(
                 State.FAULT,
                 f"{writer} has acknowledged policy {version} of {policy.version}",
-                "it is starting, or stuck; a revocation would fence it",
+                "it is starting, or stuck; a revocation waits for it",
                 "look again; if it stays, see its log and start it anew",
             )
     if fine:

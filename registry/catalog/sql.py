@@ -305,11 +305,10 @@ def _contract_faults(
     where = f"{place}, contract v{old.version}"
     faults += [
         Fault(f"{where}, {f.place}", f.rule, f.message, cure=f.cure)
-        for f in compatibility.faults(dict(in_force.schema), dict(contract.schema))
-    ]
-    faults += [
-        Fault(f"{where}, {f.place}", f.rule, f.message, cure=f.cure)
-        for f in compatibility.revision_faults(in_force, contract)
+        for f in (
+            *compatibility.faults(dict(in_force.schema), dict(contract.schema)),
+            *compatibility.revision_faults(in_force, contract),
+        )
     ]
     channel = present_channel(connection, old.code, old.version)
     if channel and open_view(in_force).schema() != open_view(contract).schema():
