@@ -110,8 +110,8 @@ def _meaning(shape: dict[str, Any]) -> str:
 def revision_faults(old: Contract, new: Contract) -> list[Fault]:
     """What keeps a contract from being a revision within the same version.
 
-    A revision adds nullable items and changes none: records written before it then stand under every view, the items
-    that it added being null.
+    A revision adds nullable items and changes none, nor their order: records written before it then stand under every
+    view, the items that it added being null, and what a view delivers stays what its schema says.
     """
     cure = "raise the version of the resource: both run side by side while departments move"
     faults = []
@@ -121,6 +121,9 @@ def revision_faults(old: Contract, new: Contract) -> list[Fault]:
             faults.append(Fault(item.name, "revision-keeps", "an item of this version is gone", cure=cure))
         elif now.type != item.type:
             faults.append(Fault(item.name, "revision-type", "an item changes its type within a version", cure=cure))
+    kept = frozenset(old.by_name) & frozenset(new.by_name)
+    if old.in_order(kept) != new.in_order(kept):
+        faults.append(Fault("schema", "revision-order", "items change their order within a version", cure=cure))
     faults += [
         Fault(item.name, "revision-null", "an item added within a version must be nullable, null by default", cure=cure)
         for item in new.items

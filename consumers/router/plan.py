@@ -14,7 +14,7 @@ from bianhe.schemas.errors import Fatal
 from bianhe.schemas.policy import GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import Resource
 from bianhe.schemas.slicer import Slicer
-from bianhe.schemas.view import View, grant_view, open_view, reads_open_channel
+from bianhe.schemas.view import View, grant_view, open_view
 
 NO_TERM: Final = 2**63
 
@@ -102,8 +102,6 @@ def _route(
         )
     for mailbox in mailboxes:
         view = grant_view(contract, mailbox.grant)
-        if reads_open_channel(view):
-            continue
         slot = views.slot(view, mailbox.grant.number)
         granted = mailbox.granted
         deliveries.append(
