@@ -8,8 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Engine
 
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.components import component
@@ -65,15 +64,8 @@ class Installation:
 
     @cached_property
     def database(self) -> Engine:
-        try:
-            url = make_url(self.settings.database)
-            opened = engine(self.settings.database)
-        except (ArgumentError, ImportError) as error:
-            raise DatabaseUnusable(
-                "the setting `database` names no database that can be opened",
-                cause=f"{type(error).__name__}: it is no SQLAlchemy URL, or the driver is not installed",
-                cure="correct it; for PostgreSQL install bianhe[postgres]",
-            ) from error
+        opened = engine(self.settings.database)
+        url = opened.url
         if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
             raise DatabaseUnusable(
                 f"there is no database {url.database}",

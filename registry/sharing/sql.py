@@ -188,7 +188,7 @@ def letter(engine: Engine, number: str) -> str:
 
 
 def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime) -> GrantRow:
-    """Begin the end of a grant: its record goes onto the policy log, sync does the rest (design 3.5).
+    """Begin the end of a grant: its record goes onto the policy log, `registry.revocation` does the rest.
 
     Raises Unknown, UnknownGround. A grant that is being revoked already stays as it is.
     """
