@@ -36,9 +36,6 @@ class Deadline:
     day: date
     provisional: bool = False
 
-    def __str__(self) -> str:
-        return f"{self.day}" + (" (provisional)" if self.provisional else "")
-
 
 def due(start: date, working_days: int, calendar: Calendar) -> Deadline:
     """The last day of a limit that starts with an act on `start`, in the city's time."""
