@@ -17,10 +17,11 @@ import pytest
 
 from bianhe.consumers import Subscriber
 from bianhe.infra.kafka.admin import Admin
+from bianhe.infra.kafka.errors import BrokerUnreachable
 from bianhe.producers import NotDelivered, Publisher
 from bianhe.schemas.errors import Transient
 from support.broker import eventually
-from support.command_line import bianhe, command
+from support.command_line import bianhe, command, explained
 from support.exchange import OPEN_READER, PROVIDER, Exchange, exchange
 from support.rows import csv_file, number, person, row
 
@@ -114,6 +115,49 @@ def test_b30_ctrl_c_says_where_to_go_on_and_nothing_is_lost_or_doubled(city: Exc
     assert records(city) == before + 40_000
 
 
+def test_b30_ctrl_c_ends_a_subscription_and_the_next_one_goes_on(city: Exchange) -> None:
+    following = ("subscribe", "--profile", city.profile(OPEN_READER), "--follow", "--output", "json")
+    seen = []
+    for sequence in (81, 82):
+        with Publisher.from_profile(city.profile(PROVIDER)) as publisher:
+            publisher.resource("population").publish(person(citizen_id=number(sequence)))
+        with subprocess.Popen(
+            command(*following), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            seen += [next(line for line in process.stdout if number(sequence) in line)]
+            process.send_signal(signal.SIGINT)
+            rest, said = process.communicate(timeout=60)
+        assert (process.returncode, "Traceback" in said) == (0, False)
+        assert number(81) not in rest
+    first, second = map(json.loads, seen)
+    assert (first["partition"], first["bus_seq"]) != (second["partition"], second["bus_seq"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("publish", "population", "FILE", "--profile", PROVIDER), id="b31-publish"),
+        pytest.param(("subscribe", "--profile", OPEN_READER), id="b31-subscribe"),
+    ],
+)
+def test_a_wrong_password_is_told_and_never_shown(
+    city: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "changes.csv"
+    file.write_bytes(csv_file([row()]).getvalue())
+    named = {"FILE": file} | {code: city.profile(code) for code in (PROVIDER, OPEN_READER)}
+    before = records(city)
+    monkeypatch.setenv("BIANHE_PASSWORD", "not-the-password")
+    done = bianhe(*(named.get(word, word) for word in words))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert explained(done.stderr)
+    assert f"refused account {words[-1]}: SCRAM authentication failed" in done.stderr
+    assert "not-the-password" not in done.stderr
+    assert records(city) == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_json_lines_go_in_and_come_out(city: Exchange, tmp_path: Path) -> None:
     with Subscriber.from_profile(city.profile(OPEN_READER)) as subscriber:
         list(subscriber.drain())
@@ -159,6 +203,29 @@ def publish_into_the_loss(city: Exchange) -> None:
                 publisher.flush()
                 city.bus.broker.kill()
             population.publish(person(citizen_id=number(sequence)))
+
+
+def test_b27_reading_to_the_end_does_not_wait_for_ever(city: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bianhe.consumers.kafka.DRAIN_SECONDS", 2.0)
+    with Publisher.from_profile(city.profile(PROVIDER)) as publisher:
+        publisher.resource("population").publish(person(name="未读"))
+    with Subscriber.from_profile(city.profile(OPEN_READER)) as subscriber:
+        events = subscriber.drain()
+        city.bus.broker.kill()
+        with pytest.raises(BrokerUnreachable):
+            list(events)
+    city.bus.broker.restart()
+    with Subscriber.from_profile(city.profile(OPEN_READER)) as subscriber:
+        assert any(event.items.get("name") == "未读" for event in subscriber)
+
+
+def test_b27_a_bus_starts_its_lost_broker_anew(city: Exchange) -> None:
+    before = records(city)
+    with Publisher.from_profile(city.profile(PROVIDER)) as publisher:
+        population = publisher.resource("population")
+        os.kill(city.bus.broker.pid, signal.SIGKILL)
+        population.publish(person())
+    assert records(city) == before + 1
 
 
 def test_b27_a_subscriber_waits_for_its_broker_and_goes_on(city: Exchange) -> None:

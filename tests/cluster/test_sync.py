@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from bianhe.infra.cli import app
@@ -20,11 +24,15 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import LoginRefused, RefusedByBroker
 from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import write_secret
+from bianhe.infra.sql import engine
+from bianhe.registry.accounts import kafka as accounts
 from bianhe.registry.accounts.standing import UnknownAccount
+from bianhe.registry.sql import DatabaseUnusable
 from bianhe.registry.sync import kafka as sync
 from bianhe.registry.sync.plan import RemoveRule, Sign, line
 from support.attempts import ANSWERED, GROUP_DENIED, TOPIC_DENIED, attempt_read, attempt_write
 from support.broker import eventually
+from support.command_line import bianhe, command
 from support.policies import (
     OPEN,
     OPEN_CHANNEL,
@@ -176,13 +184,31 @@ def test_killed_at_any_step_the_next_apply_completes_it(bus: PolicyBus) -> None:
     assert bus.plan().steps == ()
 
 
-def test_the_commands_say_by_exit_code_what_differs_and_never_show_a_password(
-    bus: PolicyBus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_b29_a_rotation_that_the_database_refuses_leaves_the_former_password(bus: PolicyBus, tmp_path: Path) -> None:
+    former = bus.log_in("gongan")
+    url = make_url(bus.database_url)
+    if url.get_backend_name() == "sqlite":
+        read_only = f"sqlite:///file:{url.database}?mode=ro&uri=true"
+    else:
+        read_only = url.update_query_dict({"options": "-c default_transaction_read_only=on"}).render_as_string(False)
+    with pytest.raises(DatabaseUnusable, match="nothing was changed"):
+        accounts.rotate(bus.admin, engine(read_only), "gongan", tmp_path / "gongan")
+    assert admitted(former)
+    assert list(tmp_path.iterdir()) == []
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, bus: PolicyBus) -> None:
+    """What a command needs to find this bus."""
     monkeypatch.setenv("BIANHE_DATABASE", bus.database_url)
     monkeypatch.setenv("BIANHE_KAFKA__BOOTSTRAP", bus.broker.bootstrap)
     monkeypatch.setenv("BIANHE_KAFKA__SECRETS", str(bus.secrets))
     write_secret(bus.secrets / "bus-admin", bus.broker.admin_password())
+
+
+def test_the_commands_say_by_exit_code_what_differs_and_never_show_a_password(
+    bus: PolicyBus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings(monkeypatch, bus)
     bus.decide(department("bureau-9"))
     planned = CliRunner().invoke(app, ["sync", "plan", "--output", "json"])
     assert planned.exit_code == Exit.DIFFERENCES
@@ -198,3 +224,20 @@ def test_the_commands_say_by_exit_code_what_differs_and_never_show_a_password(
     for index in range(6):
         bus.log_in(f"bureau-{index}")
     assert CliRunner().invoke(app, ["sync", "plan"]).exit_code == Exit.DONE
+
+
+def test_b30_ctrl_c_in_sync_apply_leaves_what_the_next_one_completes(
+    bus: PolicyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.decide(*(department(f"county-{index}") for index in range(40)))
+    settings(monkeypatch, bus)
+    for moment in (0.9, 1.2, 1.6):
+        with subprocess.Popen(command("sync", "apply"), stderr=subprocess.PIPE, text=True) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(moment)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode in (130, Exit.DIFFERENCES), said
+        assert "Traceback" not in said
+    assert bianhe("sync", "apply").returncode == Exit.DIFFERENCES
+    assert bus.plan().steps == ()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import count
 
 import pytest
 
+from bianhe.infra.kafka.log import LogReader
 from bianhe.schemas.names import QUARANTINE
 from bianhe.schemas.records.journal import JournalEntry, Quarantined
 from bianhe.schemas.view import grant_view, open_view
+from bianhe.schemas.wire import Reason
 from support.broker import eventually
 from support.city import ROUTER, City, a_city
 from support.policy_bodies import MAILBOX, OPEN, SOURCE, channel, granted, population, writers
@@ -109,20 +112,51 @@ def test_the_journal_covers_every_position_once(city: City) -> None:
     assert ends == {f"{SOURCE}/{p}".encode(): end for p, end in city.positions(SOURCE).items()}
 
 
-def test_what_cannot_be_trusted_is_quarantined_and_holds_nothing_up(city: City) -> None:
-    bad = {
-        "an unknown schema id": (b"entity-1", person(schema_id=4711)),
-        "cut short": (b"entity-1", person()[:-2]),
-        "too long": (b"entity-1", person() + b"\0"),
-        "an identity number as key": (b"410202199001010018", person()),
-        "text that is no UTF-8": (b"entity-1", person(name="abcd").replace(b"abcd", b"ab\xff\xfe")),
-    }
-    for key, value in bad.values():
+BAD: dict[str, tuple[bytes, bytes, str]] = {
+    "b19-unknown-schema-id": (b"bad", person(schema_id=4711), "schema id 4711"),
+    "b20-truncated": (b"bad", person()[:-2], Reason.TRUNCATED),
+    "b21-trailing-bytes": (b"bad", person() + b"\0", Reason.TRAILING),
+    "b22-wrong-union-index": (b"bad", person()[:-1] + b"\x04", Reason.UNION),
+    "b23-invalid-utf-8": (b"bad", person(name="abcd").replace(b"abcd", b"ab\xff\xfe"), Reason.TEXT),
+    "b24-too-large": (b"bad", person(address="x" * 1_000_000), "too large"),
+    "b25-identity-number-as-key": (b"410202199001010018", person(), "the key is a valid identity number"),
+}
+"""Key and value as a provider's own client may write them, and the reason why they are not trusted."""
+
+
+@pytest.fixture(scope="module")
+def notes(city: City) -> list[Quarantined]:
+    """What stands on bus.quarantine after all of it was published in one flow, with a good record behind it."""
+    for key, value, _ in BAD.values():
         city.publish(SOURCE, key, value)
     city.publish(SOURCE, b"entity-after", person())
     assert city.routed(SOURCE)
-    notes = [Quarantined.decode(record.value or b"") for _, record in city.records(QUARANTINE, 1)]
-    assert len(notes) == len(bad)
-    assert all(note.topic == SOURCE and note.reason for note in notes)
+    return [Quarantined.decode(record.value or b"") for _, record in city.records(QUARANTINE, 1)]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_cannot_be_trusted_is_quarantined_with_its_place_and_reason(
+    city: City, notes: list[Quarantined], bad: str
+) -> None:
+    _, value, reason = BAD[bad]
+    [note] = [note for note in notes if note.digest == sha256(value).hexdigest()]
+    assert (note.topic, note.size) == (SOURCE, len(value))
+    assert reason in note.reason
+    with LogReader(city.broker.connection(), SOURCE, note.partition, group="test", start=note.offset) as reader:
+        assert reader.read_to_end()[0].value == value
+
+
+def test_quarantine_holds_nothing_up_and_delivers_nothing(city: City, notes: list[Quarantined]) -> None:
+    assert len(notes) == len(BAD)
     opened = city.delivered(OPEN, open_view(contract()).schema(), PARTITIONS)
-    assert any(key == b"entity-after" for partition in opened.values() for key, _ in partition)
+    keys = {key for partition in opened.values() for key, _ in partition}
+    assert b"entity-after" in keys
+    assert keys.isdisjoint(key for key, _, _ in BAD.values())
+
+
+def test_b24_a_record_above_its_topics_limit_is_refused_by_the_broker(city: City) -> None:
+    told: list[str] = []
+    value = person(address="x" * 1_100_000)
+    city.source.produce(SOURCE, value, b"bad", on_delivery=lambda error, _: told.append(error.name() if error else ""))
+    assert city.source.flush(30) == 0
+    assert told == ["MSG_SIZE_TOO_LARGE"]

@@ -54,11 +54,13 @@ def write(connection: Connection, topic: str, values: Iterable[bytes], partition
 
 
 def processes_on(folder: Path) -> list[int]:
-    """The processes whose command line names a folder."""
+    """The processes whose command line or environment names a folder."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and str(folder).encode() in (entry / "cmdline").read_bytes():
+            if not entry.name.isdigit():
+                continue
+            if str(folder).encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
                 found.append(int(entry.name))
         except OSError:
             continue
