@@ -84,6 +84,12 @@ def open_view(contract: Contract) -> View:
     return View(contract, contract.unconditional, {}, ())
 
 
+def channel_view(contract: Contract, view_schema: str) -> View:
+    """The view of an open channel that was opened with this schema, whatever a revision made unconditional since."""
+    fields = json.loads(view_schema)["fields"][len(BUS_FIELDS) + len(EVENT_FIELDS) :]
+    return View(contract, tuple(field["name"] for field in fields), {}, ())
+
+
 def grant_view(contract: Contract, grant: Grant) -> View:
     """The view of a grant; raises InvalidGrant with the first of its faults."""
     if faults := grant_faults(contract, grant.items, grant.masks, grant.row_rule):

@@ -14,7 +14,7 @@ from bianhe.schemas.errors import Fatal
 from bianhe.schemas.policy import GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import Resource
 from bianhe.schemas.slicer import Slicer
-from bianhe.schemas.view import View, grant_view, open_view
+from bianhe.schemas.view import View, channel_view, grant_view
 
 NO_TERM: Final = 2**63
 
@@ -97,9 +97,8 @@ def _route(
     views = _Views(pseudonym_key)
     deliveries = []
     if channel is not None:
-        deliveries.append(
-            _delivery(channel.topic, views.slot(open_view(contract), None), channel.schema_id, NO_TERM, False)
-        )
+        slot = views.slot(channel_view(contract, channel.view_schema), None)
+        deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False))
     for mailbox in mailboxes:
         view = grant_view(contract, mailbox.grant)
         slot = views.slot(view, mailbox.grant.number)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 
-from bianhe.schemas.contract import shipped
+from bianhe.schemas.contract import Contract, shipped
 from bianhe.schemas.grant import Grant, Mask, parse_row_rule
 from bianhe.schemas.policy import EMPTY, Policy, fold
 from bianhe.schemas.records.policy import GENESIS, Body, Granted, OpenChannel, PolicyRecord, Resource, Writers
+from bianhe.schemas.view import open_view
 
 SOURCE = "source.population.v1"
 OPEN = "open.population.v1.r1"
@@ -41,7 +43,8 @@ def population(partitions: int = 1, code: str = "population") -> Resource:
 
 
 def channel() -> OpenChannel:
-    return OpenChannel(resource="population", version=1, revision=1, topic=OPEN, schema_id=101, view_schema="")
+    schema = json.dumps(open_view(Contract.parse(shipped("population", 1))).schema())
+    return OpenChannel(resource="population", version=1, revision=1, topic=OPEN, schema_id=101, view_schema=schema)
 
 
 def granted(row_rule: str = "", masks: tuple[str, ...] = (), until: str = "2027-12-31") -> Granted:
