@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import count
+from typing import Any
 
 import pytest
 
+from bianhe.consumers.router.kafka import worker
+from bianhe.consumers.router.kafka.writer import WorkerStops
+from bianhe.consumers.router.limits import Limits
+from bianhe.consumers.router.routing import Outgoing, SourceRecord, route_record
+from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
-from bianhe.schemas.names import QUARANTINE
+from bianhe.infra.settings import read_secret
+from bianhe.schemas.names import QUARANTINE, ROUTER_ACCOUNT
 from bianhe.schemas.records.journal import JournalEntry, Quarantined
 from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Reason
@@ -110,6 +117,32 @@ def test_the_journal_covers_every_position_once(city: City) -> None:
         assert entry.end > entry.begin
         ends[record.key] = entry.end
     assert ends == {f"{SOURCE}/{p}".encode(): end for p, end in city.positions(SOURCE).items()}
+
+
+def test_a_worker_that_stops_within_a_transaction_commits_nothing_of_it(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Flow(city, seed=2).publish(40)
+    assert city.routed(SOURCE)
+    before = len(city.delivered(OPEN, open_view(contract()).schema(), PARTITIONS)[0])
+    city.children.stop()
+    for number in range(3):
+        city.source.produce(SOURCE, person(address=f"halfway {number}"), f"halfway-{number}", 0)
+    assert city.source.flush(60) == 0
+
+    def third_is_half_refused(record: SourceRecord, *others: Any) -> Sequence[Outgoing]:
+        outgoing = route_record(record, *others)
+        return [*outgoing, Outgoing(OPEN, bytes(5_000_000), None)] if record.key == b"halfway-2" else outgoing
+
+    monkeypatch.setattr(worker, "route_record", third_is_half_refused)
+    account = Connection(city.broker.bootstrap, ROUTER_ACCOUNT, read_secret(city.secrets / ROUTER_ACCOUNT))
+    with pytest.raises(WorkerStops, match="MSG_SIZE_TOO_LARGE"):
+        worker.Worker(account, 0, bytes(32), Limits()).run(lambda: False)
+    city.children.start(ROUTER, "bianhe.consumers.router", "0")
+    assert city.routed(SOURCE)
+    after = city.delivered(OPEN, open_view(contract()).schema(), PARTITIONS)[0][before:]
+    assert [key for key, _ in after] == [b"halfway-0", b"halfway-1", b"halfway-2"]
+    assert [value["bus_seq"] for _, value in after if value] == [before + 1, before + 2, before + 3]
 
 
 BAD: dict[str, tuple[bytes, bytes, str]] = {

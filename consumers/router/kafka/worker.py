@@ -69,6 +69,8 @@ class Worker:
         except (KafkaException, SystemError) as error:
             raise WorkerStops("the Kafka client failed", cause=str(error)) from error
         finally:
+            # Closing calls _on_revoke, which must not commit a record that was routed by halves.
+            self._writer.forsake()
             self._consumer.close()
         leave_group(self._connection, names.ROUTER_GROUP, self._id)
 
