@@ -277,13 +277,18 @@ def compatible(asking: Asking, subject: str, version: str, text: Posted, verbose
     if not known and version == "latest":
         return {"is_compatible": True}
     old = _one_version(asking, subject, version)
-    faults = compatibility.faults(json.loads(old.text), json.loads(text))
+    try:
+        new = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(42201, "the schema is no JSON") from error
+    faults = compatibility.faults(json.loads(old.text), new)
     messages = {"messages": [str(fault) for fault in faults]} if verbose else {}
     return {"is_compatible": not faults, **messages}
 
 
 def _by_id(asking: Asker, id: int) -> list[Registered]:
-    if not (found := asking.versions(id=id)):
+    # The wire format has four bytes for an id; a larger number is none, and no database takes it.
+    if not 0 <= id < 2**31 or not (found := asking.versions(id=id)):
         raise Refused(40403, f"Schema {id} not found")
     return found
 

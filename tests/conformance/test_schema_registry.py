@@ -138,6 +138,7 @@ BAD_REQUESTS = {
     "an unknown path": ("GET", "/nowhere", 404, 404),
     "an id that is no number": ("GET", "/schemas/ids/abc", 404, 404),
     "an unknown id": ("GET", "/schemas/ids/99", 404, 40403),
+    "an id that no wire format holds": ("GET", f"/schemas/ids/{10**20}", 404, 40403),
     "an unknown subject": ("GET", "/subjects/nothing-value/versions", 404, 40401),
     "an unknown version": ("GET", f"/subjects/{SOURCE}/versions/7", 404, 40402),
     "a version that is none": ("GET", f"/subjects/{SOURCE}/versions/first", 422, 42202),
@@ -164,11 +165,21 @@ def test_every_error_has_confluents_body(served: TestClient, bad: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'{"schema": 5}', b'{"schema": "{"}', b'{"schema": "x", "schemaType": "JSON"}', b"[" * 9999],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"schema": 5}',
+        b'{"schema": "{"}',
+        b'{"schema": ""}',
+        b'{"schema": "x", "schemaType": "JSON"}',
+        b"[" * 9999,
+    ],
 )
 def test_a_body_that_is_no_schema_is_told_so(served: TestClient, body: bytes) -> None:
-    answer = served.post(f"/subjects/{SOURCE}", content=body, auth=_as("gongan"))
-    assert (answer.status_code, answer.json()["error_code"]) == (422, 42201)
+    for path in (f"/subjects/{SOURCE}", f"/compatibility/subjects/{SOURCE}/versions/latest"):
+        answer = served.post(path, content=body, auth=_as("gongan"))
+        assert (answer.status_code, answer.json()["error_code"]) == (422, 42201)
 
 
 def test_a_body_that_is_too_large_is_not_read(served: TestClient) -> None:
