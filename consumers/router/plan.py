@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bianhe.schemas import names, wire
@@ -60,6 +60,17 @@ class RoutingPlan:
 
     policy_version: int
     routes: Mapping[str, Route]
+    awaiting: frozenset[str] = frozenset()
+    """Delivery topics left out because they do not exist yet."""
+
+    def delivering_to(self, topics: Collection[str]) -> RoutingPlan:
+        """The same plan without deliveries to topics that do not exist: an unsynced grant holds nobody up."""
+        routes, awaiting = {}, set()
+        for source, route in self.routes.items():
+            deliveries = tuple(delivery for delivery in route.deliveries if delivery.topic in topics)
+            awaiting |= {delivery.topic for delivery in route.deliveries} - {d.topic for d in deliveries}
+            routes[source] = replace(route, deliveries=deliveries)
+        return RoutingPlan(self.policy_version, routes, frozenset(awaiting))
 
 
 def compile_plan(policy: Policy, pseudonym_key: bytes | None, previous: RoutingPlan | None = None) -> RoutingPlan:

@@ -17,7 +17,7 @@ from bianhe.consumers.router.routing import Outgoing, SourceRecord, route_record
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.settings import read_secret
-from bianhe.schemas.names import QUARANTINE, ROUTER_ACCOUNT
+from bianhe.schemas.names import QUARANTINE, ROUTER_ACCOUNT, mailbox
 from bianhe.schemas.records.journal import JournalEntry, Quarantined
 from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Reason
@@ -143,6 +143,20 @@ def test_a_worker_that_stops_within_a_transaction_commits_nothing_of_it(
     after = city.delivered(OPEN, open_view(contract()).schema(), PARTITIONS)[0][before:]
     assert [key for key, _ in after] == [b"halfway-0", b"halfway-1", b"halfway-2"]
     assert [value["bus_seq"] for _, value in after if value] == [before + 1, before + 2, before + 3]
+
+
+def test_a_grant_that_is_not_synced_holds_nobody_up_and_begins_with_the_next_event_after_sync(city: City) -> None:
+    first = granted()
+    grant = first.grant.model_copy(update={"number": "G-2026-0002", "department": "tongji"})
+    topic = mailbox("tongji", "population", 1, "G-2026-0002")
+    city.decide(first.model_copy(update={"grant": grant, "digest": grant.digest, "topic": topic}), synced=False)
+    city.publish(SOURCE, b"before-sync", person())
+    assert city.routed(SOURCE)
+    city.sync()
+    city.publish(SOURCE, b"after-sync", person())
+    assert city.routed(SOURCE)
+    delivered = city.delivered(topic, grant_view(contract(), grant).schema(), PARTITIONS)
+    assert [key for partition in delivered.values() for key, _ in partition] == [b"after-sync"]
 
 
 BAD: dict[str, tuple[bytes, bytes, str]] = {

@@ -37,7 +37,7 @@ class City:
     source: Producer
     policy: Policy = EMPTY
 
-    def decide(self, *bodies: Body) -> None:
+    def decide(self, *bodies: Body, synced: bool = True) -> None:
         """Put bodies on the policy log and bring the cluster after it."""
         records: list[PolicyRecord] = []
         for body in bodies:
@@ -49,6 +49,11 @@ class City:
         for record in records:
             self.relay.produce(names.POLICY, record.encode())
         self.relay.commit_transaction(30)
+        if synced:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring the cluster after the policy log."""
         connection = self.broker.connection()
         sync.apply(connection, sync.plan_cluster(connection).steps, self.secrets)
 

@@ -27,6 +27,11 @@ class Recovery:
         # Asks for ends only: from a client with a waiting fetch the answer takes as long as the fetch.
         self._asker = clients.end_consumer(connection, names.ROUTER_GROUP, "read_uncommitted")
 
+    def topics(self) -> frozenset[str]:
+        """The topics that exist now."""
+        with explained(self._connection, "listing topics"):
+            return frozenset(self._asker.list_topics(timeout=self._wait_seconds).topics)
+
     def recover(self, topic: str, partition: int, route: Route, today: date) -> PartitionState | None:
         """The committed state of a source partition; None while a transaction that could change it is still open."""
         number = position_partition(topic, partition)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, date, datetime
 
 import structlog
@@ -36,6 +36,10 @@ Source = tuple[str, int]
 """A source topic and one of its partitions."""
 
 
+class DeliveryTopicGone(Transient):
+    """A topic that was delivered to does not exist any more."""
+
+
 class Worker:
     """Routes the source partitions that the group gives it, until told to stop."""
 
@@ -45,7 +49,9 @@ class Worker:
         self._pseudonym_key = pseudonym_key
         self._limits = limits
         self._policy = EMPTY
-        self._plan = RoutingPlan(0, {})
+        self._compiled = RoutingPlan(0, {})
+        self._plan = self._compiled
+        """The compiled plan, as far as its delivery topics exist."""
         self._acknowledged = 0
         self._states: dict[Source, PartitionState] = {}
         self._awaiting: set[Source] = set()
@@ -85,6 +91,8 @@ class Worker:
             time.sleep(self._limits.idle_wait_seconds)
             return
         messages = self._next_messages(self._limits.idle_wait_seconds)
+        if messages and self._plan.awaiting:
+            self._look_for_topics()
         if messages or self._owes:
             self._transact(messages)
 
@@ -121,14 +129,26 @@ class Worker:
             return
         before = self._plan
         self._policy = fold(self._policy, records)
-        self._plan = compile_plan(self._policy, self._pseudonym_key, before)
+        self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
+        self._swap_plan(self._recovery.topics())
         if self._plan.routes.keys() != before.routes.keys():
             self._consumer.subscribe(
                 sorted(self._plan.routes), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
-        for (topic, _), state in self._states.items():
-            state.begin_views(self._plan.routes[topic].deliveries)
         log.info("policy", version=self._plan.policy_version, sources=len(self._plan.routes))
+
+    def _look_for_topics(self) -> None:
+        """A delivery topic that was made before a record was written gets it, so this is asked after consuming."""
+        topics = self._recovery.topics()
+        if self._plan.awaiting & topics:
+            self._swap_plan(topics)
+
+    def _swap_plan(self, topics: Collection[str]) -> None:
+        self._plan = self._compiled.delivering_to(topics)
+        for (source, _), state in self._states.items():
+            state.begin_views(self._plan.routes[source].deliveries)
+        if self._plan.awaiting:
+            log.warning("not synced yet", topics=sorted(self._plan.awaiting))
 
     # One transaction
 
@@ -136,7 +156,7 @@ class Worker:
         budget = Budget(self._limits, time.monotonic())
         try:
             self._writer.begin()
-            while not self._route(messages, budget) and self._writer.is_open:
+            while not self._route(messages, budget) and self._writer.is_open and not self._plan.awaiting:
                 patience = budget.patience(time.monotonic())
                 messages = self._next_messages(patience)
                 if not messages and patience <= 0:
@@ -251,6 +271,12 @@ class Worker:
             state = self._recovery.recover(topic, partition, self._plan.routes[topic], today)
             if state is None:
                 continue
+            if gone := state.views.keys() & self._plan.awaiting:
+                raise DeliveryTopicGone(
+                    f"{', '.join(sorted(gone))} was written and is not there any more",
+                    cause="somebody deleted the topic, which sync never does",
+                    cure="restore it; until then its source is not routed, so nothing is lost",
+                )
             self._awaiting.discard(source)
             self._states[source] = state
             self._consumer.incremental_assign([TopicPartition(topic, partition, state.position)])
