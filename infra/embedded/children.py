@@ -33,7 +33,6 @@ class Children:
         self._logs = logs
         self._environment = {**os.environ, **environment}
         self._children: dict[str, Child] = {}
-        logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, *arguments: str) -> None:
         """Run `python -m <arguments>`."""
@@ -75,6 +74,7 @@ class Children:
                 child.process.wait()
 
     def _launched(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         command = [sys.executable, "-m", "bianhe.infra.embedded.tether", str(os.getpid()), "--"]
         with self.log(name).open("ab") as log:
             return subprocess.Popen(
