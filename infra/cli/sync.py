@@ -10,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
+from bianhe.infra.sql import engine
+from bianhe.registry.contracts.sql import served
 from bianhe.registry.sync import kafka
 from bianhe.registry.sync.plan import Line, Plan
 from bianhe.schemas.names import ADMIN_ACCOUNT
@@ -21,7 +23,8 @@ _COLUMNS = ("sign", "kind", "what", "reason")
 @app.command()
 def plan(output: OutputOption = Output.TABLE) -> None:
     """Show what differs between catalog and cluster; exit code 3 if anything does."""
-    found = kafka.plan_cluster(component(load().kafka, ADMIN_ACCOUNT))
+    settings = load()
+    found = kafka.plan_cluster(component(settings.kafka, ADMIN_ACCOUNT), served(engine(settings.database)))
     _show(found, output)
     if found.differs:
         raise typer.Exit(Exit.DIFFERENCES)
@@ -32,7 +35,7 @@ def apply(output: OutputOption = Output.TABLE) -> None:
     """Close what no grant carries, open what a decision gave; exit code 3 if something is left for a person."""
     settings = load()
     connection = component(settings.kafka, ADMIN_ACCOUNT)
-    found = kafka.plan_cluster(connection)
+    found = kafka.plan_cluster(connection, served(engine(settings.database)))
     bar = (TextColumn("syncing"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=err, disable=not found.steps, transient=True) as progress:
         task = progress.add_task("", total=len(found.steps))

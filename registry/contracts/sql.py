@@ -7,12 +7,25 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, ForeignKey, Integer, Select, String, Table, Text, func, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Integer,
+    Select,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
 
 from bianhe.registry.contracts.registration import FIRST_ID, guid, shape
 from bianhe.registry.contracts.registration import schema_text as schema_text_of
 from bianhe.registry.policy.sql import outbox
-from bianhe.registry.sql import metadata
+from bianhe.registry.sql import metadata, transaction
 from bianhe.schemas.records.codec import SCHEMA_IDS
 from bianhe.schemas.records.codec import schema as record_schema
 
@@ -99,6 +112,12 @@ def visible(connection: Connection, subjects: Collection[str] | None, **wanted: 
         Registered(row.subject, row.version, row.id, row.guid, row.text)
         for row in connection.execute(_visible(subjects, wanted))
     ]
+
+
+def served(engine: Engine) -> frozenset[tuple[str, int]]:
+    """Every subject that the registry serves, with each of its schema ids."""
+    with transaction(engine) as connection:
+        return frozenset((found.subject, found.id) for found in visible(connection, None))
 
 
 def same_shape(candidates: list[Registered], text: str) -> Registered | None:

@@ -90,6 +90,8 @@ class Actual:
     rules: frozenset[AccessRule]
     accounts: frozenset[str]
     quotas: Mapping[str | None, Quota]
+    subjects: frozenset[tuple[str, int]] | None = None
+    """Subjects of the registry with the schema ids they have; None where the registry was not asked."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +106,5 @@ class Desired:
     """Access rules that a grant once carried, and that grant."""
     departments: frozenset[str]
     """Every department that was ever on the log, enabled or not: their accounts and groups are managed."""
+    subjects: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Each subject and schema id that a topic's records may carry, with what calls for it."""

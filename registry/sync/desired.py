@@ -48,6 +48,7 @@ def desired(policy: Policy) -> Desired:
             if not grant.readable and (rule := reading_rule(grant)) not in rules
         },
         departments=frozenset(policy.departments),
+        subjects=dict(_subjects(policy)),
     )
 
 
@@ -69,6 +70,17 @@ def _topics(policy: Policy) -> Iterator[Topic]:
     for number, grant in policy.grants.items():
         if grant.topic not in policy.open_channels:
             yield _delivery_topic(policy, grant.topic, (grant.grant.resource, grant.grant.version), number)
+
+
+def _subjects(policy: Policy) -> Iterator[tuple[tuple[str, int], str]]:
+    for (code, version), revisions in policy.revisions.items():
+        subject = names.value_subject(names.source_topic(code, version))
+        yield from (((subject, revision.schema_id), f"resource {code}") for revision in revisions)
+    for channel in policy.open_channels.values():
+        yield (names.value_subject(channel.topic), channel.schema_id), f"resource {channel.resource}"
+    for number, grant in policy.grants.items():
+        if grant.topic not in policy.open_channels:
+            yield (names.value_subject(grant.topic), grant.granted.schema_id), number
 
 
 def _kept(configs: Mapping[str, str]) -> dict[str, str]:

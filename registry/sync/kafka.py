@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -40,9 +41,12 @@ class PolicyLogMissing(Fatal):
     """The cluster carries resources but no policy log: what may be read cannot be known."""
 
 
-def plan_cluster(connection: Connection) -> Plan:
-    """The difference between what the policy log calls for and what the cluster is now."""
-    actual = observe(connection)
+def plan_cluster(connection: Connection, subjects: frozenset[tuple[str, int]] | None = None) -> Plan:
+    """The difference between what the policy log calls for and what the cluster is now.
+
+    `subjects` is what the registry serves; without it subjects are not looked at.
+    """
+    actual = replace(observe(connection), subjects=subjects)
     return plan(desired(_policy_in_force(connection, actual)), actual)
 
 

@@ -218,6 +218,17 @@ def _for_a_person(desired: Desired, actual: Actual) -> Iterator[Line]:
             yield Line(
                 Sign.PERSON, "account", f"{account}  has no credential", f"{reason}: bianhe account rotate {account}"
             )
+    if actual.subjects is not None:
+        yield from _subject_lines(desired.subjects, actual.subjects)
+
+
+def _subject_lines(desired: Mapping[tuple[str, int], str], actual: frozenset[tuple[str, int]]) -> Iterator[Line]:
+    """Subjects follow from the registry's own database, so a difference means that it was changed or restored."""
+    for (subject, id), reason in sorted(desired.items()):
+        if (subject, id) not in actual:
+            yield Line(Sign.PERSON, "subject", f"{subject}  lacks schema {id}", f"{reason}: restore the database")
+    for subject, id in sorted(actual - desired.keys()):
+        yield Line(Sign.PERSON, "subject", f"{subject}  has schema {id}", "not on the policy log: restore the database")
 
 
 def _foreign(desired: Desired, actual: Actual, surplus: list[AccessRule]) -> Iterator[Line]:

@@ -223,7 +223,9 @@ def test_the_commands_say_by_exit_code_what_differs_and_never_show_a_password(
     assert CliRunner().invoke(app, ["sync", "apply"]).exit_code == Exit.DIFFERENCES
     for index in range(6):
         bus.log_in(f"bureau-{index}")
-    assert CliRunner().invoke(app, ["sync", "plan"]).exit_code == Exit.DONE
+    left = CliRunner().invoke(app, ["sync", "plan", "--output", "json"])
+    # The policy was put on the log by hand: the registry's database has none of its schemas, which a person must mend.
+    assert {row["kind"] for row in json.loads(left.stdout) if row["sign"] != "?"} == {"subject"}
 
 
 def test_b30_ctrl_c_in_sync_apply_leaves_what_the_next_one_completes(

@@ -236,3 +236,14 @@ def test_the_plan_of_an_empty_cluster_opens_everything_once() -> None:
     assert sum(isinstance(step, CreateTopic) for step in found.steps) == len(DESIRED.topics)
     assert sum(isinstance(step, AddRule) for step in found.steps) == len(DESIRED.rules)
     assert all(entry.sign is not Sign.CLOSE for entry in found.lines)
+
+
+def test_a_subject_that_the_registry_lacks_or_has_alone_needs_a_person() -> None:
+    served = frozenset(DESIRED.subjects)
+    assert not plan(DESIRED, replace(IN_SYNC, subjects=served)).differs
+    lost = (f"{OPEN}-value", 102)
+    found = plan(DESIRED, replace(IN_SYNC, subjects=served - {lost} | {("stranger-value", 7)}))
+    assert [(each.sign, each.kind, each.text) for each in found.for_a_person] == [
+        (Sign.PERSON, "subject", f"{OPEN}-value  lacks schema 102"),
+        (Sign.PERSON, "subject", "stranger-value  has schema 7"),
+    ]
