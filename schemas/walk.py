@@ -36,7 +36,7 @@ RANGES: Final[Mapping[str, tuple[int, int]]] = {
 
 _USUAL_BYTES: Final = {"date": 3, "timestamp-millis": 6, "timestamp-micros": 8}
 _UUID: Final = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_ONE_BYTE_SYMBOLS: Final = 64
+ONE_BYTE_SYMBOLS: Final = 64
 
 
 class Source:
@@ -165,7 +165,7 @@ class Walk:
         self.unchecked = True
 
     def _enum(self, symbols: int) -> None:
-        if symbols > _ONE_BYTE_SYMBOLS:
+        if symbols > ONE_BYTE_SYMBOLS:
             self._opaque(f"p = enum_end(b, p, {symbols})")
         else:
             self._steps.add("x = b[p]", f"if x & 1 or x >= {2 * symbols}: {_refuse(Reason.ENUM)}", "p += 1")

@@ -34,7 +34,7 @@ from bianhe.registry.policy.sql import highest_number, number_of, pending
 from bianhe.registry.revocation.kafka import Acknowledgements
 from bianhe.registry.sql import DatabaseUnusable, transaction, turn
 from bianhe.registry.sync.kafka import plan_cluster
-from bianhe.schemas import names
+from bianhe.schemas import names, slicer
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.records.journal import Quarantined
 
@@ -84,6 +84,10 @@ def packages(installation: Installation) -> Iterator[Verdict]:
 def _normal(name: str) -> str:
     """The name of a package as indexes spell it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def active_slicer(installation: Installation) -> Iterator[Verdict]:
+    yield from judgement.slicer(slicer.ACTIVE)
 
 
 def java(installation: Installation) -> Iterator[Verdict]:
@@ -259,6 +263,7 @@ def sync(installation: Installation) -> Iterator[Verdict]:
 _BROKERS, _DATABASE, _POLICY_LOG = "brokers", "database", "policy log"
 CHECKS: Final = (
     Check("packages", packages),
+    Check("slicer", active_slicer),
     Check("Java", java),
     Check("jars", jars),
     Check("disk", disk),

@@ -106,7 +106,7 @@ def values(shape: Any) -> st.SearchStrategy[Any]:
             return st.binary(min_size=shape["size"], max_size=shape["size"])
         case "decimal":
             bound = 10 ** shape["precision"] - 1
-            return st.integers(-bound, bound).map(lambda n: Decimal(n).scaleb(-shape["scale"]))
+            return st.integers(-bound, bound).map(lambda n: Decimal(f"{n}e-{shape.get('scale', 0)}"))
         case "array":
             return st.lists(values(shape["items"]), max_size=4)
         case "map":

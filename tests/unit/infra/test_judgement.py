@@ -24,6 +24,7 @@ from bianhe.registry.sync.plan import Line, Plan, RemoveRule, Sign
 from bianhe.schemas.errors import Transient
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.journal import Quarantined
+from bianhe.schemas.slicer import Engine
 from support.policies import AT, WRITERS
 
 RIGHT = {
@@ -216,3 +217,8 @@ def test_warnings_are_no_differences(found: list[State], expected: Exit) -> None
 def test_without_settings_nothing_was_examined() -> None:
     findings = [Finding("disk", State.OK, ""), Finding(SETTINGS, State.FAULT, "")]
     assert judgement.exit_code(findings, SETTINGS) is Exit.FAILED
+
+
+def test_a_slicer_in_python_is_worth_a_warning_and_no_fault() -> None:
+    assert [verdict.state for verdict in judgement.slicer(Engine.KERNEL)] == [State.OK]
+    assert [verdict.state for verdict in judgement.slicer(Engine.PYTHON)] == [State.WARNING]

@@ -1,0 +1,11 @@
+from collections.abc import Sequence
+
+Step = tuple[str, int, int, int, int, int, int]
+Piece = tuple[str, int, int, int, bool, int, bytes]
+Test = tuple[str, int, int, int, bool, frozenset[bytes]]
+
+class Program:
+    def __init__(
+        self, steps: Sequence[Step], views: Sequence[tuple[Sequence[Test], Sequence[Piece]]], end: int
+    ) -> None: ...
+    def slice(self, body: bytes, /) -> list[bytes | None]: ...
