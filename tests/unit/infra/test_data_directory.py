@@ -67,7 +67,9 @@ def test_a_data_directory_has_one_user_and_says_who(tmp_path: Path) -> None:
 
 def test_a_stale_lock_file_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("999999999\n")
-    DataLock(tmp_path).release()
+    lock = DataLock(tmp_path)
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    lock.release()
 
 
 def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
