@@ -161,11 +161,12 @@ class Worker:
                 messages = self._next_messages(patience)
                 if not messages and patience <= 0:
                     break
-            # A rebalance inside consume() may have ended the transaction: what it handed out comes next time.
             if self._writer.is_open:
                 self._commit()
             else:
-                self._backlog.extendleft(reversed(messages))
+                # A rebalance inside consume() ended the transaction, perhaps by an abort that set positions back:
+                # what it handed out lies behind them and is read again.
+                self._rewind()
         except TransactionAborted as aborted:
             log.warning("aborted", reason=str(aborted))
             self._rewind()
