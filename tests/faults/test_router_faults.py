@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +107,21 @@ def test_b27_kill_minus_nine_of_router_and_broker_loses_and_doubles_nothing(city
     # A router that meets a broker coming back may end more than once; its supervisor starts it anew.
     assert eventually(lambda: city.children.revive() == [] and city.routed(SOURCE, seconds=1), 90)
     judge(city, flow)
+
+
+def test_workers_that_join_die_and_come_back_lose_and_double_nothing(tmp_path: Path) -> None:
+    with a_city(tmp_path) as city:
+        city.decide(writers(), population(PARTITIONS), channel(), granted(RULE))
+        flow = Flow(city, seed=5)
+        flow.publish(1000)
+        city.children.start("router-1", "bianhe.consumers.router", "1")
+        for dies in ("router-1", ROUTER, "router-1", ROUTER):
+            flow.publish(2000)
+            city.children.kill(dies)
+            flow.publish(1000)
+            assert eventually(lambda: city.children.revive() != [])
+        assert eventually(lambda: city.children.revive() == [] and city.routed(SOURCE, seconds=1), 90)
+        judge(city, flow)
 
 
 def test_the_journal_covers_every_position_once(city: City) -> None:
