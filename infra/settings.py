@@ -93,11 +93,16 @@ def read_secret(path: Path, cure: str = "issue one: bianhe account rotate") -> S
 
 def write_secret(path: Path, secret: SecretStr) -> None:
     """Write a secret file that its owner alone can read, whole or not at all."""
+    write_private(path, secret.get_secret_value())
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, whole or not at all; makes its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secret.get_secret_value())
+        file.write(text)
     draft.replace(path)
 
 

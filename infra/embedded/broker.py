@@ -20,7 +20,7 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from bianhe.infra.embedded import jars
-from bianhe.infra.embedded.data_directory import DataLock, choose_ports, secret, write_private
+from bianhe.infra.embedded.data_directory import DataLock, choose_ports, secret
 from bianhe.infra.embedded.former_self import FormerSelf
 from bianhe.infra.embedded.java import Java, find_java
 from bianhe.infra.embedded.server_properties import HOST, NODE_ACCOUNT, Ports, server_properties
@@ -28,6 +28,7 @@ from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.settings import write_private
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.names import ADMIN_ACCOUNT
 

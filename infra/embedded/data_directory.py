@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from bianhe.infra.embedded.server_properties import HOST, Ports
+from bianhe.infra.settings import write_private
 from bianhe.schemas.errors import Rejected
 
 # Above 32767 the kernel gives ports to clients, and one of them once held a listener's.
@@ -73,18 +74,8 @@ def secret(data_dir: Path, name: str) -> SecretStr:
     """Return the secret of that name, made up and stored (mode 0600) the first time."""
     file = data_dir / "secrets" / name
     if not file.exists():
-        file.parent.mkdir(mode=0o700, exist_ok=True)
         write_private(file, secrets.token_urlsafe(24))
     return SecretStr(file.read_text("ascii"))
-
-
-def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as content:
-        content.write(text)
-    fresh.replace(file)
 
 
 def check_port(port: int, otherwise: str) -> None:
