@@ -41,7 +41,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "busy_timeout=5000",
+        "busy_timeout=30000",
         "trusted_schema=OFF",
     ):
         cursor.execute(f"PRAGMA {pragma}")

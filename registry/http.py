@@ -20,10 +20,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from bianhe.registry.accounts.sql import account, password_is
+from bianhe.registry.accounts.sql import password_fits, password_hash
 from bianhe.registry.contracts.registration import InvalidSchema
 from bianhe.registry.contracts.sql import Registered, bus_records, same_shape, visible
 from bianhe.registry.policy.sql import highest_number, pending
@@ -76,20 +76,20 @@ class Doorkeeper:
     def admits(self, code: str, password: SecretStr) -> bool:
         """Whether this is the account's present password."""
         with transaction(self._engine) as connection:
-            hashed = connection.execute(select(account.c.password_hash).where(account.c.code == code)).scalar()
-            if hashed is None:
-                return False
-            digest = hmac.digest(self._key, password.get_secret_value().encode(), hashlib.sha256)
-            # One at a time: each check takes 64 MB.
-            with self._turn:
-                if (hashed, digest) in self._right:
-                    return True
-                if not password_is(connection, code, password):
-                    return False
-                self._right[hashed, digest] = None
-                if len(self._right) > REMEMBERED_MAX:
-                    self._right.popitem(last=False)
+            hashed = password_hash(connection, code)
+        if hashed is None:
+            return False
+        digest = hmac.digest(self._key, password.get_secret_value().encode(), hashlib.sha256)
+        # One at a time: each check takes 64 MB.
+        with self._turn:
+            if (hashed, digest) in self._right:
                 return True
+            if not password_fits(hashed, password):
+                return False
+            self._right[hashed, digest] = None
+            if len(self._right) > REMEMBERED_MAX:
+                self._right.popitem(last=False)
+            return True
 
 
 async def posted(request: Request) -> str:

@@ -20,7 +20,6 @@ from bianhe.infra.settings import write_secret
 from bianhe.registry.accounts import sql
 from bianhe.registry.accounts.standing import Account, check_rotation, standing
 from bianhe.registry.policy.kafka import read_policy
-from bianhe.registry.sql import transaction
 
 ACCEPTED_SECONDS: Final = 10.0
 _WAIT_SECONDS: Final = 0.02
@@ -39,11 +38,10 @@ def rotate(connection: Connection, engine: Engine, code: str, file: Path) -> Sec
     check_rotation(read_policy(connection), code)
     password = SecretStr(secrets.token_urlsafe(32))
     # The database first: one that cannot be written leaves the former password valid everywhere.
-    with transaction(engine) as database:
-        sql.set_password(database, code, password)
-        # Then the file: a password that nobody can read would lock its owner out.
-        write_secret(file, password)
-        give_credential(connection, code, password)
+    sql.set_password(engine, code, password)
+    # Then the file: a password that nobody can read would lock its owner out.
+    write_secret(file, password)
+    give_credential(connection, code, password)
     return password
 
 

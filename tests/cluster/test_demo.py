@@ -81,9 +81,8 @@ def test_the_story_ends_with_0_and_every_number_equal_to_the_recount(tmp_path: P
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path, moment: str) -> None:
     process = start(tmp_path, "--events", "300")
     assert process.stdout is not None
-    for line in process.stdout:
-        if moment in line:
-            break
+    if not any(moment in line for line in process.stdout):
+        pytest.fail(f"ended before {moment!r}: {process.communicate()[1]}")
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -196,8 +196,7 @@ def test_a_wrong_password_is_refused_with_confluents_body(served: TestClient) ->
 
 def test_an_old_password_ends_with_the_new_one(served: TestClient, city: Engine) -> None:
     assert _subjects(served, "gongan") == [SOURCE]
-    with transaction(city) as connection:
-        set_password(connection, "gongan", SecretStr("another"))
+    set_password(city, "gongan", SecretStr("another"))
     assert served.get("/subjects", auth=_as("gongan")).status_code == 401
     assert served.get("/subjects", auth=("gongan", "another")).status_code == 200
 
