@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from bianhe.schemas.errors import Rejected
@@ -48,7 +48,8 @@ class Settings(BaseSettings):
     kafka: KafkaSettings
     database: str
     registry: str = "http://127.0.0.1:8080"
-    routers: int = 1
+    routers: int = Field(default=1, ge=1)
+    """How many workers all machines run together; each is a writer on the policy log from the next catalog import."""
     log_format: Literal["text", "json"] = "text"
 
     @classmethod

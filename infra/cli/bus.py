@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import secrets
 import time
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 from pydantic import SecretStr
 
+from bianhe.consumers.router.workers import worker_count
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.embedded.children import Children
 from bianhe.infra.embedded.data_directory import check_port
@@ -24,6 +26,8 @@ from bianhe.schemas.errors import Transient
 
 REGISTRY: Final = "registry"
 READY_SECONDS: Final = 60.0
+_PARTITIONS: Final = 4
+"""What a source has unless its catalog says otherwise; the workers start before there is a catalog."""
 Told = Callable[[str], None]
 
 
@@ -44,11 +48,13 @@ class Bus:
         *,
         registry: str = "http://127.0.0.1:8080",
         kafka_port: int | None = None,
+        workers: int | None = None,
         told: Told = lambda text: None,
     ) -> None:
         self._home = home
         self._told = told
         self._registry = registry
+        self._workers = workers or worker_count(os.cpu_count() or 1, [_PARTITIONS])
         self.broker = EmbeddedBroker(home / "kafka", kafka_port, progress=self._fetched)
         self.children = Children(home / "logs", {"BIANHE_HOME": str(home)})
 
@@ -57,7 +63,7 @@ class Bus:
         """What commands need to talk to this bus."""
         kafka = KafkaSettings(bootstrap=self.broker.bootstrap, secrets=self._home / "kafka" / "secrets")
         database = f"sqlite:///{self._home / 'registry.sqlite'}"
-        return Settings(home=self._home, kafka=kafka, database=database, registry=self._registry)
+        return Settings(home=self._home, kafka=kafka, database=database, registry=self._registry, routers=self._workers)
 
     def __enter__(self) -> Self:
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -21,12 +21,19 @@ def up(
         int | None,
         typer.Option(min=1, max=65535, help="port of Kafka on 127.0.0.1; if left out one is chosen, and kept"),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="how many workers route; if left out, as many as the cores share evenly")
+    ] = None,
 ) -> None:
     """Start Kafka, the registry and a router on this machine; Ctrl-C stops them. Data is kept between starts."""
     # Until everything runs, Ctrl-C and kill alike break the start off and stop what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     address, stopping = f"http://127.0.0.1:{port}", threading.Event()
-    with Bus(data_home(), registry=address, kafka_port=kafka_port, told=lambda text: err.print(f"✓ {text}")) as bus:
+
+    def told(text: str) -> None:
+        err.print(f"✓ {text}")
+
+    with Bus(data_home(), registry=address, kafka_port=kafka_port, workers=workers, told=told) as bus:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
         out.print(f"Kafka    {bus.broker.bootstrap}\nregistry {address}\ndata     {data_home()}\nCtrl-C stops")

@@ -164,9 +164,11 @@ def import_catalog(engine: Engine, path: Path, routers: int, at: datetime) -> Im
     catalog, contracts, findings = read_catalog(path)
     if findings.faults:
         raise InvalidCatalog(path.name, list(findings.faults))
-    writers = tuple(names.router_transactional_id(worker) for worker in range(routers))
     with deciding(engine) as connection:
         before = _stored(connection)
+        # One that may have written is never forgotten: a revocation waits for it, or fences it.
+        known = len(connection.execute(select(catalog_table.c.writers)).scalar() or ())
+        writers = tuple(names.router_transactional_id(worker) for worker in range(max(routers, known)))
         if before and (faults := _succession_faults(connection, before, catalog, contracts, path.name)):
             raise InvalidCatalog(path.name, faults)
         texts = {code: schema_text(contract.schema) for code, contract in contracts.items()}

@@ -17,7 +17,7 @@ from bianhe.registry.sharing import sql as sharing
 from bianhe.registry.sql import transaction
 from bianhe.schemas.contract import shipped
 from bianhe.schemas.policy import EMPTY, fold
-from bianhe.schemas.records.policy import Department, OpenChannel, PolicyRecord, Resource
+from bianhe.schemas.records.policy import Department, OpenChannel, PolicyRecord, Resource, Writers
 from support.registry import NOW, SAMPLE, request, with_sample
 
 
@@ -44,6 +44,13 @@ def test_the_sample_catalog_reaches_the_policy_log_and_folds(city: Engine) -> No
     assert set(policy.open_channels) == {f"open.{code}.v1.r1" for code, _ in policy.resources}
     assert len(policy.resources) == 4
     assert len(policy.departments) == 17
+
+
+def test_a_worker_that_may_have_written_is_never_forgotten(city: Engine) -> None:
+    [grown] = import_catalog(city, SAMPLE, 3, NOW).written.values()
+    assert isinstance(grown, Writers)
+    assert grown.transactional_ids == ("bus.router.0", "bus.router.1", "bus.router.2")
+    assert import_catalog(city, SAMPLE, 2, NOW).written == {}
 
 
 def test_what_was_imported_is_what_the_file_says(city: Engine) -> None:

@@ -69,6 +69,10 @@ class Flow:
         return expected
 
 
+def as_router(city: City) -> Connection:
+    return Connection(city.broker.bootstrap, ROUTER_ACCOUNT, read_secret(city.secrets / ROUTER_ACCOUNT))
+
+
 def judge(city: City, flow: Flow) -> None:
     opened = city.delivered(OPEN, open_view(contract()).schema(), PARTITIONS)
     assert sum(map(len, opened.values())) == len(flow.written)
@@ -111,7 +115,7 @@ def test_b27_kill_minus_nine_of_router_and_broker_loses_and_doubles_nothing(city
 
 def test_workers_that_join_die_and_come_back_lose_and_double_nothing(tmp_path: Path) -> None:
     with a_city(tmp_path) as city:
-        city.decide(writers(), population(PARTITIONS), channel(), granted(RULE))
+        city.decide(writers(2), population(PARTITIONS), channel(), granted(RULE))
         flow = Flow(city, seed=5)
         flow.publish(1000)
         city.children.start("router-1", "bianhe.consumers.router", "1")
@@ -122,6 +126,11 @@ def test_workers_that_join_die_and_come_back_lose_and_double_nothing(tmp_path: P
             assert eventually(lambda: city.children.revive() != [])
         assert eventually(lambda: city.children.revive() == [] and city.routed(SOURCE, seconds=1), 90)
         judge(city, flow)
+
+
+def test_a_worker_that_no_revocation_would_wait_for_does_not_write(city: City) -> None:
+    with pytest.raises(worker.NotEnlisted, match=r"bus\.router\.1 is none of the 1 writers"):
+        worker.Worker(as_router(city), 1, bytes(32), Limits()).run(lambda: False)
 
 
 def test_the_journal_covers_every_position_once(city: City) -> None:
@@ -151,9 +160,8 @@ def test_a_worker_that_stops_within_a_transaction_commits_nothing_of_it(
         return [*outgoing, Outgoing(OPEN, bytes(5_000_000), None)] if record.key == b"halfway-2" else outgoing
 
     monkeypatch.setattr(worker, "route_record", third_is_half_refused)
-    account = Connection(city.broker.bootstrap, ROUTER_ACCOUNT, read_secret(city.secrets / ROUTER_ACCOUNT))
     with pytest.raises(WorkerStops, match="MSG_SIZE_TOO_LARGE"):
-        worker.Worker(account, 0, bytes(32), Limits()).run(lambda: False)
+        worker.Worker(as_router(city), 0, bytes(32), Limits()).run(lambda: False)
     city.children.start(ROUTER, "bianhe.consumers.router", "0")
     assert city.routed(SOURCE)
     after = city.delivered(OPEN, open_view(contract()).schema(), PARTITIONS)[0][before:]

@@ -35,6 +35,8 @@ class City:
     secrets: Path
     relay: Producer
     source: Producer
+    environment: dict[str, str]
+    """The settings of its processes."""
     policy: Policy = EMPTY
 
     def decide(self, *bodies: Body, synced: bool = True) -> None:
@@ -116,6 +118,6 @@ def a_city(folder: Path) -> Iterator[City]:
         relay.init_transactions(30)
         children.start(ROUTER, "bianhe.consumers.router", "0")
         try:
-            yield City(broker, children, secrets, relay, clients.producer(broker.connection()))
+            yield City(broker, children, secrets, relay, clients.producer(broker.connection()), environment)
         finally:
             children.stop()

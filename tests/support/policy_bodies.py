@@ -26,8 +26,8 @@ def policy(*bodies: Body) -> Policy:
     return fold(EMPTY, records)
 
 
-def writers() -> Writers:
-    return Writers(transactional_ids=("bus.router.0",))
+def writers(count: int = 1) -> Writers:
+    return Writers(transactional_ids=tuple(f"bus.router.{number}" for number in range(count)))
 
 
 def population(partitions: int = 1, code: str = "population") -> Resource:

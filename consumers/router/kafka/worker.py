@@ -26,7 +26,7 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.raw import leave_group
 from bianhe.schemas import names
-from bianhe.schemas.errors import Transient
+from bianhe.schemas.errors import Fatal, Transient
 from bianhe.schemas.policy import EMPTY, fold
 from bianhe.schemas.records.policy import PolicyRecord
 from bianhe.schemas.wire import Malformed
@@ -38,6 +38,10 @@ Source = tuple[str, int]
 
 class DeliveryTopicGone(Transient):
     """A topic that was delivered to does not exist any more."""
+
+
+class NotEnlisted(Fatal):
+    """A revocation would not wait for this worker, so it must not write."""
 
 
 class Worker:
@@ -129,6 +133,12 @@ class Worker:
             return
         before = self._plan
         self._policy = fold(self._policy, records)
+        if self._policy.writers and self._id not in self._policy.writers:
+            raise NotEnlisted(
+                f"{self._id} is none of the {len(self._policy.writers)} writers on the policy log",
+                cause="the number of this worker is not below `routers` in the settings of the catalog's last import",
+                cure="raise `routers` and import the catalog again, or start the worker under another number",
+            )
         self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
         self._swap_plan(self._recovery.topics())
         if self._plan.routes.keys() != before.routes.keys():
