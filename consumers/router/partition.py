@@ -44,13 +44,30 @@ class PartitionState:
         self._undo: list[tuple[set[bytes], bytes, bool]] = []
 
     def begin_views(self, deliveries: Iterable[Delivery]) -> None:
-        """Views that are new here begin at the present position; they are written with the next transaction."""
+        """Views that are new here begin at the present position; they are written with the next transaction.
+
+        Where something lies before it, they have a first load of their own and join the live flow after it.
+        """
         for delivery in deliveries:
             if delivery.filtered:
                 self.held.setdefault(delivery.topic, set())
             if delivery.topic not in self.views:
-                self.views[delivery.topic] = ViewPosition(begin=self.position, seq=0, position=self.position, cut=False)
+                self.views[delivery.topic] = ViewPosition(
+                    begin=self.position, seq=0, position=0, cut=False, joined=self.position == 0
+                )
                 self._begun.add(delivery.topic)
+
+    def join(self, topic: str, view: ViewPosition, held: set[bytes] | None) -> None:
+        """A view that was behind has come to the present position, and goes with the live flow from here."""
+        self.views[topic] = replace(view, joined=True)
+        self._begun.add(topic)
+        if held is not None:
+            self.held[topic] = held
+
+    @property
+    def behind(self) -> Mapping[str, ViewPosition]:
+        """The views that do not go with the live flow yet, as far as they are written down."""
+        return {topic: view for topic, view in self.views.items() if not view.joined and topic not in self._begun}
 
     def is_cut(self, delivery: Delivery, append_millis: int) -> bool:
         """Whether the view's term is over at this append time; once cut it stays cut."""
@@ -98,6 +115,8 @@ class PartitionState:
 
     def _after(self, topic: str) -> ViewPosition:
         before = self.views[topic]
+        if not before.joined:
+            return before
         return replace(
             before,
             seq=self._seq.get(topic, before.seq),

@@ -49,6 +49,12 @@ class Route:
     identity: object = field(repr=False, compare=False)
     """Equal for the same deliveries of the same contract: then a new plan keeps the compiled route."""
 
+    def only(self, topics: Collection[str]) -> Route:
+        """The same route with these of its deliveries."""
+        if all(delivery.topic in topics for delivery in self.deliveries):
+            return self
+        return replace(self, deliveries=tuple(each for each in self.deliveries if each.topic in topics))
+
     @property
     def filtered(self) -> tuple[Delivery, ...]:
         return tuple(delivery for delivery in self.deliveries if delivery.filtered)

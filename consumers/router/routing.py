@@ -77,6 +77,17 @@ def route_record(
     return outgoing
 
 
+def is_sound(record: SourceRecord, route: Route, today: date) -> bool:
+    """Whether the record can be trusted; one that cannot is quarantined, so no view ever had it."""
+    try:
+        _checked_key(record.key, today)
+        if record.value is not None:
+            _slices(record.value, route)
+    except (Quarantine, UnknownSchema, wire.Malformed):
+        return False
+    return True
+
+
 def holds(record: SourceRecord, route: Route, today: date) -> Sequence[tuple[Delivery, bool]]:
     """For each filtered view whether it holds the entity after this record; nothing where the record is quarantined."""
     try:

@@ -126,7 +126,7 @@ def _tell(database: Engine, answered: Application) -> None:
     )
     out.print(f"{row.grant.number}  decided {day:%Y-%m-%d} · {rules} · {state} · letter: {letter}")
     if row.topic.startswith(GRANT_PREFIX):
-        out.print("the mailbox begins with the next event: the present state is not delivered yet")
+        out.print("the mailbox begins with the present state (SNAPSHOT), then follows every change")
     out.print("next: bianhe sync apply")
 
 

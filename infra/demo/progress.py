@@ -41,11 +41,12 @@ class Journal:
             for record in reader.read_to_end():
                 assert record.key is not None
                 assert record.value is not None
-                source = record.key.decode().rpartition("/")[0]
-                self._take(source, JournalEntry.decode(record.value))
+                source, _, place = record.key.decode().partition("/")
+                self._take(source, "/" in place, JournalEntry.decode(record.value))
 
-    def _take(self, source: str, entry: JournalEntry) -> None:
-        self.routed[source] += entry.end - entry.begin
+    def _take(self, source: str, loaded: bool, entry: JournalEntry) -> None:
+        if not loaded:
+            self.routed[source] += entry.end - entry.begin
         self.quarantined += entry.quarantined
         for view in entry.views:
             self.written[view.topic] += view.records

@@ -32,6 +32,8 @@ class ViewPosition:
     seq: int
     position: int
     cut: bool
+    joined: bool
+    """Whether it goes with the live flow; before that, its own position counts."""
 
     def encode(self) -> bytes:
         return codec.encode("view-position", asdict(self))

@@ -55,17 +55,19 @@ class Recovery:
 
     def _rebuild(self, state: PartitionState, route: Route, today: date) -> None:
         """Find again which entities the filtered views hold: one pass over the source up to the position."""
-        begins = {delivery.topic: state.views[delivery.topic].begin for delivery in route.filtered}
-        start = max(min(begins.values(), default=state.committed), self._ends(state.topic, state.partition)[0])
-        if start >= state.committed:
+        # A view that is behind finds its own again, see Loading.
+        joined = {each.topic for each in route.filtered if state.views[each.topic].joined}
+        start = self._ends(state.topic, state.partition)[0]
+        if not joined or start >= state.committed:
             return
+        route = route.only(joined)
         with LogReader(self._connection, state.topic, state.partition, group=names.ROUTER_GROUP, start=start) as reader:
             for offset, key, value, append_millis in reader.read_to_end():
                 if offset >= state.committed:
                     break
                 record = SourceRecord(offset, key, value, append_millis)
                 for delivery, held in holds(record, route, today):
-                    if key is None or offset < begins[delivery.topic] or append_millis >= delivery.until:
+                    if key is None or append_millis >= delivery.until:
                         continue
                     (state.held[delivery.topic].add if held else state.held[delivery.topic].discard)(key)
 

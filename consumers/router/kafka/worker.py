@@ -14,11 +14,12 @@ from datetime import UTC, date, datetime
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from bianhe.consumers.router.kafka.loads import Loads
 from bianhe.consumers.router.kafka.recovery import Recovery
 from bianhe.consumers.router.kafka.writer import TransactionAborted, WorkerStops, Writer
 from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.partition import PartitionState
-from bianhe.consumers.router.plan import RoutingPlan, compile_plan
+from bianhe.consumers.router.plan import Route, RoutingPlan, compile_plan
 from bianhe.consumers.router.routing import Quarantine, SourceRecord, UnknownSchema, route_record
 from bianhe.consumers.router.transaction import Budget, closing_records, quarantined
 from bianhe.infra.kafka import clients
@@ -58,6 +59,10 @@ class Worker:
         """The compiled plan, as far as its delivery topics exist."""
         self._acknowledged = 0
         self._states: dict[Source, PartitionState] = {}
+        self._behind = False
+        """Whether views wait for their first load."""
+        self._routes: dict[Source, Route] = {}
+        """What is delivered live of each partition."""
         self._awaiting: set[Source] = set()
         """Assigned, but not yet recovered."""
         self._backlog: deque[Message] = deque()
@@ -66,6 +71,7 @@ class Worker:
         """A record whose schema id was unknown once: at a policy read after it, it is decided."""
         self._writer = Writer(connection, self._id, limits)
         self._policy_log = LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP)
+        self._loads = Loads(connection, self._writer, limits)
         self._recovery = Recovery(connection, limits.call_seconds_max)
         self._consumer: Consumer = clients.consumer(
             connection, names.ROUTER_GROUP, instance=self._id, start="error", isolation="read_committed"
@@ -97,8 +103,12 @@ class Worker:
         messages = self._next_messages(self._limits.idle_wait_seconds)
         if messages and self._plan.awaiting:
             self._look_for_topics()
+        begun = time.monotonic()
         if messages or self._owes:
             self._transact(messages)
+        if self._behind:
+            self._loads.live_took(time.monotonic() - begun if messages else 0)
+            self._load()
 
     @property
     def _owes(self) -> bool:
@@ -157,8 +167,29 @@ class Worker:
         self._plan = self._compiled.delivering_to(topics)
         for (source, _), state in self._states.items():
             state.begin_views(self._plan.routes[source].deliveries)
+        self._aim()
         if self._plan.awaiting:
             log.warning("not synced yet", topics=sorted(self._plan.awaiting))
+
+    def _aim(self) -> None:
+        """Deliver live to the views that are not behind."""
+        self._behind = any(not view.joined for state in self._states.values() for view in state.views.values())
+        self._routes = {
+            source: self._plan.routes[source[0]].only({topic for topic, view in state.views.items() if view.joined})
+            for source, state in self._states.items()
+        }
+
+    # First loads
+
+    def _load(self) -> None:
+        self._loads.follow(self._plan, self._states)
+        try:
+            if self._loads.advance(self._plan, self._states, self._consumer.consumer_group_metadata):
+                self._aim()
+        except TransactionAborted as aborted:
+            log.warning("first load aborted", reason=str(aborted))
+        if self._writer.renewed():
+            self._recover_again()
 
     # One transaction
 
@@ -211,7 +242,7 @@ class Worker:
     ) -> None:
         topic, partition = source
         try:
-            outgoing = route_record(record, self._plan.routes[topic], state, self._plan.policy_version, today)
+            outgoing = route_record(record, self._routes[source], state, self._plan.policy_version, today)
         except (Quarantine, Malformed, UnknownSchema) as reason:
             if isinstance(reason, UnknownSchema) and self._doubted != (source, record.offset):
                 raise
@@ -290,6 +321,7 @@ class Worker:
                 )
             self._awaiting.discard(source)
             self._states[source] = state
+            self._aim()
             self._consumer.incremental_assign([TopicPartition(topic, partition, state.position)])
             log.info("recovered", topic=topic, partition=partition, position=state.position)
 
@@ -299,6 +331,7 @@ class Worker:
         self._consumer.incremental_unassign([TopicPartition(*source) for source in self._states])
         self._awaiting.update(self._states)
         self._states.clear()
+        self._loads.forget()
 
 
 def _source_record(message: Message) -> tuple[Source, SourceRecord]:

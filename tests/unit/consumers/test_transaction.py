@@ -31,14 +31,14 @@ def test_a_transaction_writes_journal_state_and_acknowledgement() -> None:
     source = "source.population.v1/0"
     assert JournalEntry.decode(written[names.JOURNAL, source]) == JournalEntry(0, 3, 7, 0, (ViewEntry(OPEN, 3, 0, 3),))
     assert Position.decode(written[names.ROUTER_STATE, source]) == Position(3, 7)
-    assert ViewPosition.decode(written[names.ROUTER_STATE, f"{source}/{OPEN}"]) == ViewPosition(0, 3, 3, False)
+    assert ViewPosition.decode(written[names.ROUTER_STATE, f"{source}/{OPEN}"]) == ViewPosition(0, 3, 3, False, True)
     assert Acknowledgement.decode(written[names.ROUTER_STATE, f"worker/{ID}"]) == Acknowledgement(7)
     assert len(written) == 4
 
 
 def test_a_view_that_begins_is_written_down_before_its_first_record() -> None:
     [record] = closing_records([a_partition(0)], 7, ID, acknowledged=7)
-    assert ViewPosition.decode(record.value) == ViewPosition(begin=0, seq=0, position=0, cut=False)
+    assert ViewPosition.decode(record.value) == ViewPosition(begin=0, seq=0, position=0, cut=False, joined=True)
 
 
 def test_after_a_commit_nothing_is_left_to_write() -> None:

@@ -1,0 +1,145 @@
+"""First loads, a slice at a time between live transactions, in transactions of their own (design 3.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from bianhe.consumers.router.kafka.writer import Writer
+from bianhe.consumers.router.limits import Limits
+from bianhe.consumers.router.loading import Loading
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.plan import RoutingPlan
+from bianhe.consumers.router.routing import Outgoing, SourceRecord
+from bianhe.consumers.router.transaction import Budget
+from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.connection import Connection
+from bianhe.schemas import names
+
+log = structlog.get_logger("bianhe.router")
+Source = tuple[str, int]
+Group = Callable[[], object]
+SHARE: Final = 0.2
+"""What first loads may take of the time of the live flow."""
+
+
+class Loads:
+    """The views of a worker that are behind the live flow; one at a time is read, by a consumer of its own."""
+
+    def __init__(self, connection: Connection, writer: Writer, limits: Limits) -> None:
+        self._writer = writer
+        self._limits = limits
+        self._consumer = clients.end_consumer(connection, names.ROUTER_GROUP, "read_committed")
+        self._loadings: dict[tuple[Source, str], Loading] = {}
+        self._reading: tuple[Loading, int] | None = None
+        """What the consumer is assigned to, and where it will go on."""
+        self._credit = 0.0
+
+    def follow(self, plan: RoutingPlan, states: Mapping[Source, PartitionState]) -> None:
+        """Between transactions: begin to load what is behind, and stop what is no longer delivered or owned."""
+        behind = {}
+        for source, state in states.items():
+            route = plan.routes[source[0]]
+            delivered = {delivery.topic for delivery in route.deliveries}
+            for topic, view in state.behind.items():
+                if topic in delivered:
+                    loading = self._loadings.get((source, topic)) or Loading(route, topic, source[1], view)
+                    loading.follow(route, topic)
+                    behind[source, topic] = loading
+        self._loadings = behind
+
+    def forget(self) -> None:
+        """Everything is recovered anew."""
+        self._loadings.clear()
+
+    def live_took(self, seconds: float) -> None:
+        """Earn time for loads; where nothing is live they may take what a transaction may last."""
+        idle = self._limits.transaction_seconds_max
+        self._credit = min(self._credit + SHARE * seconds, idle) if seconds else idle
+
+    def advance(self, plan: RoutingPlan, states: Mapping[Source, PartitionState], group: Group) -> bool:
+        """Load for as long as was earned; tells whether a view has joined the live flow.
+
+        Raises what the writer raises; after TransactionAborted the same records are read again.
+        """
+        if not self._loadings or self._credit < self._limits.transaction_seconds_min:
+            return False
+        (source, topic), loading = next(iter(self._loadings.items()))
+        begun = time.monotonic()
+        state = states[source]
+        end = self._index(loading) if not loading.indexed else self._deliver(loading, state, plan, group)
+        self._credit -= time.monotonic() - begun
+        if not end or loading.next < state.position:
+            return False
+        state.join(topic, loading.view, loading.state.held.get(topic))
+        del self._loadings[source, topic]
+        log.info("loaded", topic=topic, partition=source[1], boundary=loading.boundary, records=loading.view.seq)
+        return True
+
+    def _index(self, loading: Loading) -> bool:
+        today = datetime.now(UTC).date()
+        deadline = time.monotonic() + self._credit
+        while loading.next < loading.boundary and time.monotonic() < deadline:
+            for record in self._read(loading, loading.boundary):
+                loading.index(record, today)
+        if loading.next >= loading.boundary:
+            loading.begin_delivering()
+        return False
+
+    def _deliver(self, loading: Loading, state: PartitionState, plan: RoutingPlan, group: Group) -> bool:
+        """One transaction of a load; tells whether it has come to the live position."""
+        today = datetime.now(UTC).date()
+        deadline = time.monotonic() + self._credit
+        budget = Budget(self._limits, time.monotonic())
+        version = plan.policy_version
+        try:
+            while loading.next < state.position and time.monotonic() < deadline and not budget.spent(time.monotonic()):
+                for record in self._read(loading, state.position):
+                    self._write(loading, record.key or b"", loading.take(record, version, today), budget)
+            if loading.state.position != loading.state.committed:
+                self._commit(loading, state, version, group)
+        except BaseException:
+            loading.abort()
+            raise
+        return loading.next >= state.position
+
+    def _write(self, loading: Loading, key: bytes, outgoing: Sequence[Outgoing], budget: Budget) -> None:
+        size = 0
+        for topic, value, headers in outgoing:
+            if not self._writer.is_open:
+                self._writer.begin()
+            self._writer.produce(topic, loading.state.partition, key, value, headers)
+            size += len(value or b"")
+        budget.took(len(outgoing), size)
+
+    def _commit(self, loading: Loading, state: PartitionState, policy_version: int, group: Group) -> None:
+        if not self._writer.is_open:
+            self._writer.begin()
+        for note in loading.closing_records(policy_version):
+            self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
+        # The position is the live flow's own: it stands here so that a worker that has lost the partition is refused.
+        self._writer.commit([TopicPartition(state.topic, state.partition, state.committed)], group())
+        loading.state.commit()
+
+    def _read(self, loading: Loading, end: int) -> Iterator[SourceRecord]:
+        """The next records before `end`; where there are none left, `next` is there."""
+        if self._reading != (loading, loading.next):
+            self._consumer.assign([TopicPartition(loading.state.topic, loading.state.partition, loading.next)])
+        messages = self._consumer.consume(self._limits.records_per_fetch, self._limits.transaction_seconds_min)
+        self._reading = None
+        for message in messages:
+            error, offset = message.error(), message.offset()
+            assert offset is not None
+            if error is None and offset < end:
+                yield SourceRecord(offset, message.key(), message.value(), message.timestamp()[1])
+            elif error is None or error.code() == KafkaError._PARTITION_EOF:
+                loading.next = max(loading.next, min(offset, end))
+                return
+            elif not error.retriable():
+                raise KafkaException(error)
+        self._reading = loading, loading.next

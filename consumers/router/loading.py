@@ -1,0 +1,141 @@
+"""The first load of a view: what stood when it began, then all since, until it goes with the live flow (design 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from hashlib import blake2b
+from typing import Final
+
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.plan import Route
+from bianhe.consumers.router.routing import (
+    Outgoing,
+    Quarantine,
+    SourceRecord,
+    UnknownSchema,
+    holds,
+    is_sound,
+    route_record,
+)
+from bianhe.consumers.router.transaction import BusRecord
+from bianhe.schemas import names, wire
+from bianhe.schemas.contract import EVENT_KINDS
+from bianhe.schemas.records.state import ViewPosition, position_partition, view_key
+from bianhe.schemas.walk import number
+
+_SNAPSHOT: Final = wire.long(EVENT_KINDS.index("SNAPSHOT"))
+_BUS_FIELDS: Final = 3
+
+
+class Loading:
+    """One view of one source partition that is behind the live flow, with a position and counters of its own.
+
+    It is fed the source twice, from offset 0 and in order: first up to the boundary, where the view began, to learn
+    which record of each entity was the last one then; then on from the start. Of what lies before the boundary only
+    those records are delivered, as SNAPSHOT and without removals; from there on the view follows the log as it is.
+    """
+
+    def __init__(self, route: Route, topic: str, partition: int, view: ViewPosition) -> None:
+        self.boundary = view.begin
+        self.next = 0
+        """Source offset to be read next."""
+        self._last: dict[bytes, int] | None = {}
+        self._standing = bytearray()
+        """A bit for each offset before the boundary: whether it stood when the view began."""
+        self.state = PartitionState(route.source, partition, view.position, {topic: replace(view, joined=True)})
+        self.follow(route, topic)
+
+    def follow(self, route: Route, topic: str) -> None:
+        """Go on under a new plan, in which the route delivers to this topic."""
+        self.topic = topic
+        self.route = route.only({topic})
+        self.state.begin_views(self.route.deliveries)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the first pass is over."""
+        return self._last is None
+
+    @property
+    def view(self) -> ViewPosition:
+        """Where the view stands with all that was committed."""
+        return replace(self.state.views[self.topic], position=self.state.committed, joined=False)
+
+    def index(self, record: SourceRecord, today: date) -> None:
+        """Take a record of the first pass."""
+        assert self._last is not None
+        self.next = record.offset + 1
+        if record.offset >= self.boundary or not is_sound(record, self.route, today):
+            return
+        entity = blake2b(record.key or b"", digest_size=16).digest()
+        if record.value is None:
+            self._last.pop(entity, None)
+        else:
+            self._last[entity] = record.offset
+
+    def begin_delivering(self) -> None:
+        """The first pass has reached the boundary; the second starts."""
+        assert self._last is not None
+        self._standing = bytearray(self.boundary // 8 + 1)
+        for offset in self._last.values():
+            self._standing[offset >> 3] |= 1 << (offset & 7)
+        self._last = None
+        self._rewind()
+
+    def take(self, record: SourceRecord, policy_version: int, today: date) -> Sequence[Outgoing]:
+        """The deliveries of a record of the second pass, noted in the open transaction."""
+        self.next = record.offset + 1
+        before = record.offset < self.boundary
+        counts = not before or self._standing[record.offset >> 3] & 1 << (record.offset & 7)
+        if record.offset < self.state.position:
+            if counts:
+                self._hold(record, today)
+            return ()
+        self.state.position = self.next
+        if not counts:
+            return ()
+        try:
+            outgoing = route_record(record, self.route, self.state, policy_version, today)
+        except (Quarantine, UnknownSchema, wire.Malformed):
+            # The live flow has set it aside, and said so.
+            return ()
+        return [as_snapshot(one) for one in outgoing] if before else outgoing
+
+    def _hold(self, record: SourceRecord, today: date) -> None:
+        for delivery, held in holds(record, self.route, today):
+            if record.append_millis < delivery.until:
+                (self.state.enter if held else self.state.leave)(delivery.topic, record.key or b"")
+
+    def closing_records(self, policy_version: int) -> Iterator[BusRecord]:
+        """What a transaction of this load writes last."""
+        source, partition, state = self.state.topic, self.state.partition, self.state
+        key = view_key(source, partition, self.topic)
+        yield BusRecord(names.JOURNAL, -1, key, state.journal(policy_version).encode())
+        after = replace(state.touched().get(self.topic, state.views[self.topic]), position=state.position, joined=False)
+        yield BusRecord(names.ROUTER_STATE, position_partition(source, partition), key, after.encode())
+
+    def abort(self) -> None:
+        """The open transaction is gone: the second pass starts again, and delivers from where it was committed."""
+        self.state.abort()
+        for held in self.state.held.values():
+            held.clear()
+        self._rewind()
+
+    def _rewind(self) -> None:
+        # What the view holds is found again from the start; without a row rule there is nothing to find.
+        self.next = 0 if self.route.filtered else self.state.committed
+
+
+def as_snapshot(outgoing: Outgoing) -> Outgoing:
+    """The same delivery with SNAPSHOT as its kind of event."""
+    value = outgoing.value
+    assert value is not None
+    at = wire.HEAD_BYTES
+    for _ in range(_BUS_FIELDS):
+        _, at = number(value, at)
+    length, at = number(value, at)
+    kind = at + length
+    _, end = number(value, kind)
+    return outgoing._replace(value=value[:kind] + _SNAPSHOT + value[end:])
