@@ -15,12 +15,14 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from bianhe.schemas.splice import PSEUDONYM_CHARACTERS, pseudonym
-from bianhe.schemas.wire import Malformed, Reason
+from bianhe.schemas.wire import HEAD_BYTES, Malformed, Reason
 
 cdef enum:
     POSITIONS = 1032  # where 512 fields begin and their strings' contents, the end, and one for all others
     DEPTH = 64  # arrays and maps in one another; a contract has fewer
     PSEUDONYM_BYTES = 33
+    HEAD = 5  # magic byte and schema id
+    HEAD_MAX = 35  # the head, then three numbers of ten bytes at most
 
 cdef enum Do:
     NULL_, BOOLEAN, SMALL, NUMBER, STRING, UUID, BYTES, FIXED, DECIMAL, FIXED_DECIMAL, ENUM, WIDE_ENUM, NULLABLE, ARRAY, MAP
@@ -36,7 +38,7 @@ cdef tuple _STEPS = ("null", "boolean", "small", "number", "string", "uuid", "by
 cdef tuple _PIECES = ("kept", "literal", "first", "year", "pseudonym", "is", "among", "begins")
 cdef tuple _REASONS = (Reason.TRUNCATED, Reason.TRAILING, Reason.OVERLONG, Reason.RANGE, Reason.LENGTH, Reason.UNION,
                        Reason.ENUM, Reason.BOOLEAN, Reason.TEXT, Reason.UUID, Reason.BLOCK, Reason.COUNT, Reason.KEY)
-assert PSEUDONYM_CHARACTERS + 1 == PSEUDONYM_BYTES
+assert PSEUDONYM_CHARACTERS + 1 == PSEUDONYM_BYTES and HEAD_BYTES == HEAD
 
 ctypedef const unsigned char* Octets
 
@@ -333,11 +335,24 @@ cdef class Program:
 
     def slice(self, bytes body not None, /):
         cdef Py_ssize_t at[POSITIONS]
-        cdef Cursor c = Cursor(
-            b=<Octets>PyBytes_AS_STRING(body), n=PyBytes_GET_SIZE(body), p=0, s=0, outer=-1, at=0, why=TRUNCATED
-        )
+        cdef Octets b = <Octets>PyBytes_AS_STRING(body)
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(body)
         cdef int i
         cdef object each
+        self._note(b, n, at)
+        cdef list slices = PyList_New(self.view_count)
+        for i in range(self.view_count):
+            each = self._slice(&self.views[i], b, n, at, NULL, 0) if self._holds(&self.views[i], b, n, at) else None
+            Py_INCREF(each)
+            PyList_SET_ITEM(slices, i, each)
+        return slices
+
+    def delivering(self, lanes):
+        return Delivering(self, lanes).deliver
+
+    cdef int _note(self, Octets b, Py_ssize_t n, Py_ssize_t* at) except -1:
+        """Walk a whole body and note its positions; raises Malformed."""
+        cdef Cursor c = Cursor(b=b, n=n, p=0, s=0, outer=-1, at=0, why=TRUNCATED)
         cdef bint bad = self._walk(&c, 0, self.step_count, at, 0)
         if not bad:
             at[self.end] = c.p
@@ -349,12 +364,7 @@ cdef class Program:
                 bad = refuse(&c, TRAILING, c.p)
         if bad:
             raise Malformed(_REASONS[c.why], c.at)
-        cdef list slices = PyList_New(self.view_count)
-        for i in range(self.view_count):
-            each = self._slice(&self.views[i], c.b, c.n, at) if self._holds(&self.views[i], c.b, c.n, at) else None
-            Py_INCREF(each)
-            PyList_SET_ITEM(slices, i, each)
-        return slices
+        return 0
 
     cdef bint _walk(self, Cursor* c, int i, int stop, Py_ssize_t* at, int depth) except? True:
         """Run steps i up to stop; True after a refusal."""
@@ -515,9 +525,9 @@ cdef class Program:
                 return False
         return True
 
-    cdef bytes _slice(self, View* view, Octets b, Py_ssize_t n, Py_ssize_t* at):
-        """One slice: measured, then filled."""
-        cdef Py_ssize_t size = 0
+    cdef bytes _slice(self, View* view, Octets b, Py_ssize_t n, Py_ssize_t* at, Octets head, Py_ssize_t head_length):
+        """One slice behind a head: measured, then filled."""
+        cdef Py_ssize_t size = head_length
         cdef Py_ssize_t length
         cdef int i
         cdef Piece* piece
@@ -530,6 +540,9 @@ cdef class Program:
                 size += put(piece, b, n, at, NULL)
         cdef bytes slice = PyBytes_FromStringAndSize(NULL, size)
         cdef unsigned char* out = <unsigned char*>PyBytes_AS_STRING(slice)
+        if head_length:
+            memcpy(out, head, head_length)
+            out += head_length
         for i in range(view.pieces, view.end):
             piece = &self.pieces[i]
             if piece.what == KEPT:
@@ -539,6 +552,63 @@ cdef class Program:
             else:
                 out += put(piece, b, n, at, out)
         return slice
+
+
+cdef class Delivering:
+    """One program over the lanes of one source partition (schemas/lanes.py), whose columns it counts in."""
+
+    cdef Program program
+    cdef object lanes
+    cdef Py_ssize_t count
+    cdef const int64_t[::1] slots
+    cdef const unsigned char[::1] frames
+    cdef const int64_t[::1] until
+    cdef int64_t[::1] seq
+    cdef int64_t[::1] kept_back
+    cdef unsigned char[::1] cut
+
+    def __cinit__(self, Program program not None, lanes):
+        self.program, self.lanes, self.count = program, lanes, len(lanes.slots)
+        if self.count == 0:
+            return
+        self.slots, self.frames, self.until = lanes.slots, lanes.frames, lanes.until
+        self.seq, self.kept_back, self.cut = lanes.seq, lanes.kept_back, lanes.cut
+        columns = {len(lanes.until), len(lanes.seq), len(lanes.kept_back), len(lanes.cut), len(lanes.frames) // HEAD}
+        if columns != {self.count} or not all(0 <= slot < program.view_count for slot in lanes.slots):
+            raise ValueError("lanes of unequal length, or of another program")
+
+    def deliver(self, bytes value not None, int64_t offset, int64_t policy_version, int64_t append_millis, /):
+        cdef Py_ssize_t at[POSITIONS]
+        cdef unsigned char head[HEAD_MAX]
+        cdef Py_ssize_t position = 0
+        cdef Py_ssize_t length
+        cdef Octets b = <Octets>PyBytes_AS_STRING(value) + HEAD
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(value) - HEAD
+        cdef Py_ssize_t lane
+        cdef View* view
+        cdef object each
+        if n < 0 or offset < 0 or policy_version < 0:
+            raise ValueError("no framed record, or a negative number")
+        self.program._note(b, n, at)
+        position = put_long(offset, &head[HEAD])
+        cdef list delivered = PyList_New(self.count)
+        for lane in range(self.count):
+            view = &self.program.views[self.slots[lane]]
+            if append_millis >= self.until[lane]:
+                self.cut[lane] = 1
+            if self.cut[lane] or not self.program._holds(view, b, n, at):
+                self.kept_back[lane] += 1
+                each = None
+            else:
+                memcpy(head, &self.frames[HEAD * lane], HEAD)
+                length = HEAD + position
+                length += put_long(self.seq[lane] + 1, &head[length])
+                length += put_long(policy_version, &head[length])
+                each = self.program._slice(view, b, n, at, head, length)
+                self.seq[lane] += 1
+            Py_INCREF(each)
+            PyList_SET_ITEM(delivered, lane, each)
+        return delivered
 
 
 cdef inline int within(Py_ssize_t begin, Py_ssize_t end, Py_ssize_t n) except -1:

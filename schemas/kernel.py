@@ -21,8 +21,8 @@ _ONE_BYTE_NUMBERS: Final = ("int", "long", "time-millis")
 """Numbers that are often so small that a run of text goes on over them."""
 
 
-def slice_function(contract: Contract, splices: Sequence[Splice]) -> Callable[[bytes], list[bytes | None]]:
-    """Return the function that cuts a body into a slice for each splice; the contract keeps the contract rules."""
+def program(contract: Contract, splices: Sequence[Splice]) -> _slicer.Program:
+    """The program that cuts a body into a slice for each splice; the contract keeps the contract rules."""
     schema = cast(dict[str, Any], fastavro.schema.expand_schema(cast(Any, contract.schema)))
     fields = len(schema["fields"])
     steps = _Steps(nowhere=2 * fields + 1)
@@ -32,7 +32,7 @@ def slice_function(contract: Contract, splices: Sequence[Splice]) -> Callable[[b
         ([_test(test, fields) for test in each.tests], [_piece(piece, fields) for piece in each.pieces])
         for each in splices
     ]
-    return _slicer.Program(steps.steps, views, fields).slice
+    return _slicer.Program(steps.steps, views, fields)
 
 
 class _Steps:

@@ -9,14 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from bianhe.schemas import contract_rules, generated
 from bianhe.schemas.contract import Contract, InvalidContract
+from bianhe.schemas.lanes import Deliver, Lanes, delivering
 from bianhe.schemas.splice import Splice, splice
 from bianhe.schemas.view import View
 
-_Compile = Callable[[Contract, Sequence[Splice]], Callable[[bytes], "list[bytes | None]"]]
+
+class Program(Protocol):
+    """A contract and its views, compiled."""
+
+    def slice(self, body: bytes, /) -> list[bytes | None]: ...
+    def delivering(self, lanes: Lanes) -> Deliver: ...
+
+
+class Generated:
+    """The program in Python."""
+
+    def __init__(self, contract: Contract, splices: Sequence[Splice]) -> None:
+        self.slice: Final = generated.slice_function(contract, splices)
+
+    def delivering(self, lanes: Lanes) -> Deliver:
+        return delivering(self.slice, lanes)
+
+
+_Compile = Callable[[Contract, Sequence[Splice]], Program]
 
 
 class Engine(StrEnum):
@@ -30,8 +49,8 @@ def _engines() -> Mapping[Engine, _Compile]:
     try:
         from bianhe.schemas import kernel
     except ImportError:  # installed where no compiler was
-        return {Engine.PYTHON: generated.slice_function}
-    return {Engine.KERNEL: kernel.slice_function, Engine.PYTHON: generated.slice_function}
+        return {Engine.PYTHON: Generated}
+    return {Engine.KERNEL: kernel.program, Engine.PYTHON: Generated}
 
 
 ENGINES: Final = _engines()
@@ -51,7 +70,10 @@ class Slicer:
     def __init__(self, contract: Contract, views: Sequence[tuple[View, bytes | None]], engine: Engine = ACTIVE) -> None:
         if faults := contract_rules.faults(contract.schema):
             raise InvalidContract(str(faults[0]), cause="; ".join(map(str, faults[1:])))
-        self.slice: Final = ENGINES[engine](contract, [splice(contract, view, secret) for view, secret in views])
+        program = ENGINES[engine](contract, [splice(contract, view, secret) for view, secret in views])
+        self.delivering: Final = program.delivering
+        """Return the function that delivers records into lanes, with their `bus_*` fields: see `Deliver`."""
+        self.slice: Final = program.slice
         """Return, per view in the order given, the items of its delivery record from `event_id` on (no `bus_*`).
 
         None where the view's row rule does not hold. Raises Malformed if the body is not exactly one record in the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from hashlib import blake2b
@@ -11,8 +11,8 @@ from typing import Final
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route
 from bianhe.consumers.router.routing import (
-    Outgoing,
     Quarantine,
+    Routed,
     SourceRecord,
     UnknownSchema,
     holds,
@@ -27,6 +27,7 @@ from bianhe.schemas.walk import number
 
 _SNAPSHOT: Final = wire.long(EVENT_KINDS.index("SNAPSHOT"))
 _BUS_FIELDS: Final = 3
+NOTHING: Final = Routed(())
 
 
 class Loading:
@@ -51,7 +52,7 @@ class Loading:
         """Go on under a new plan, in which the route delivers to this topic."""
         self.topic = topic
         self.route = route.only({topic})
-        self.state.begin_views(self.route.deliveries)
+        self.state.aim(self.route)
 
     @property
     def indexed(self) -> bool:
@@ -84,24 +85,24 @@ class Loading:
         self._last = None
         self._rewind()
 
-    def take(self, record: SourceRecord, policy_version: int, today: date) -> Sequence[Outgoing]:
-        """The deliveries of a record of the second pass, noted in the open transaction."""
+    def take(self, record: SourceRecord, policy_version: int, today: date) -> Routed:
+        """The deliveries of a record of the second pass, counted in the open transaction."""
         self.next = record.offset + 1
         before = record.offset < self.boundary
         counts = not before or self._standing[record.offset >> 3] & 1 << (record.offset & 7)
         if record.offset < self.state.position:
             if counts:
                 self._hold(record, today)
-            return ()
+            return NOTHING
         self.state.position = self.next
         if not counts:
-            return ()
+            return NOTHING
         try:
-            outgoing = route_record(record, self.route, self.state, policy_version, today)
+            routed = route_record(record, self.state, policy_version, today)
         except (Quarantine, UnknownSchema, wire.Malformed):
             # The live flow has set it aside, and said so.
-            return ()
-        return [as_snapshot(one) for one in outgoing] if before else outgoing
+            return NOTHING
+        return Routed([value and as_snapshot(value) for value in routed.values]) if before else routed
 
     def _hold(self, record: SourceRecord, today: date) -> None:
         for delivery, held in holds(record, self.route, today):
@@ -128,14 +129,12 @@ class Loading:
         self.next = 0 if self.route.filtered else self.state.committed
 
 
-def as_snapshot(outgoing: Outgoing) -> Outgoing:
+def as_snapshot(value: bytes) -> bytes:
     """The same delivery with SNAPSHOT as its kind of event."""
-    value = outgoing.value
-    assert value is not None
     at = wire.HEAD_BYTES
     for _ in range(_BUS_FIELDS):
         _, at = number(value, at)
     length, at = number(value, at)
     kind = at + length
     _, end = number(value, kind)
-    return outgoing._replace(value=value[:kind] + _SNAPSHOT + value[end:])
+    return value[:kind] + _SNAPSHOT + value[end:]

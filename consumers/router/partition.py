@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bianhe.consumers.router.plan import Delivery
+from bianhe.consumers.router.plan import Delivery, Route
+from bianhe.schemas.lanes import Deliver, Lane, Lanes
 from bianhe.schemas.records.journal import JournalEntry, ViewEntry
 from bianhe.schemas.records.state import Position, ViewPosition
-
-
-@dataclass(slots=True)
-class _Tally:
-    """One view's share of the open transaction."""
-
-    records: int = 0
-    kept_back: int = 0
 
 
 @dataclass
@@ -37,9 +30,13 @@ class PartitionState:
     def __post_init__(self) -> None:
         self.position = self.committed
         self.quarantined = 0
-        self._seq: dict[str, int] = {}
-        self._cut: set[str] = set()
-        self._tally: dict[str, _Tally] = {}
+        self.topics: tuple[str, ...] = ()
+        """The delivery topics of the live flow, one for each lane."""
+        self.filtered: Sequence[tuple[int, Delivery]] = ()
+        """The lanes with a row rule."""
+        self.lanes = Lanes([])
+        self.delivering: dict[bytes, Deliver] = {}
+        """What delivers a record, by the head of its value: magic byte and schema id."""
         self._begun: set[str] = set()
         self._undo: list[tuple[set[bytes], bytes, bool]] = []
 
@@ -57,6 +54,16 @@ class PartitionState:
                 )
                 self._begun.add(delivery.topic)
 
+    def aim(self, route: Route) -> None:
+        """Between transactions: begin the views that are new, and deliver to all that are not behind."""
+        self.begin_views(route.deliveries)
+        deliveries = [each for each in route.deliveries if self.views[each.topic].joined]
+        self.topics = tuple(each.topic for each in deliveries)
+        self.filtered = [(lane, each) for lane, each in enumerate(deliveries) if each.filtered]
+        committed = [(each, self.views[each.topic]) for each in deliveries]
+        self.lanes = Lanes([Lane(each.slot, each.frame, each.until, view.seq, view.cut) for each, view in committed])
+        self.delivering = {head: slicer.delivering(self.lanes) for head, slicer in route.slicers.items()}
+
     def join(self, topic: str, view: ViewPosition, held: set[bytes] | None) -> None:
         """A view that was behind has come to the present position, and goes with the live flow from here."""
         self.views[topic] = replace(view, joined=True)
@@ -68,24 +75,6 @@ class PartitionState:
     def behind(self) -> Mapping[str, ViewPosition]:
         """The views that do not go with the live flow yet, as far as they are written down."""
         return {topic: view for topic, view in self.views.items() if not view.joined and topic not in self._begun}
-
-    def is_cut(self, delivery: Delivery, append_millis: int) -> bool:
-        """Whether the view's term is over at this append time; once cut it stays cut."""
-        topic = delivery.topic
-        if append_millis >= delivery.until:
-            self._cut.add(topic)
-        return topic in self._cut or self.views[topic].cut
-
-    def next_seq(self, topic: str) -> int:
-        """The `bus_seq` of one more record of this view."""
-        seq = self._seq.get(topic)
-        seq = (self.views[topic].seq if seq is None else seq) + 1
-        self._seq[topic] = seq
-        self._tallied(topic).records += 1
-        return seq
-
-    def keep_back(self, topic: str) -> None:
-        self._tallied(topic).kept_back += 1
 
     def enter(self, topic: str, key: bytes) -> None:
         """The view holds this entity from now on."""
@@ -106,39 +95,39 @@ class PartitionState:
     @property
     def changed(self) -> bool:
         """Whether the open transaction has anything of this partition to write down."""
-        return self.position != self.committed or bool(self._begun) or bool(self._cut)
+        return self.position != self.committed or bool(self._begun)
 
     def touched(self) -> Mapping[str, ViewPosition]:
         """The view positions that the open transaction changes."""
-        topics = self._tally.keys() | self._begun | self._cut
-        return {topic: self._after(topic) for topic in sorted(topics)}
+        after = {topic: self.views[topic] for topic in self._begun}
+        for topic, seq, kept_back, cut in self._columns():
+            before = self.views[topic]
+            if seq != before.seq or kept_back or cut != before.cut or topic in after:
+                after[topic] = replace(before, seq=seq, position=self.position, cut=cut)
+        return dict(sorted(after.items()))
 
-    def _after(self, topic: str) -> ViewPosition:
-        before = self.views[topic]
-        if not before.joined:
-            return before
-        return replace(
-            before,
-            seq=self._seq.get(topic, before.seq),
-            position=self.position,
-            cut=before.cut or topic in self._cut,
-        )
+    def _columns(self) -> Iterator[tuple[str, int, int, bool]]:
+        lanes = self.lanes
+        return zip(self.topics, lanes.seq, lanes.kept_back, map(bool, lanes.cut), strict=True)
 
     def state(self, policy_version: int) -> Position:
         return Position(self.position, policy_version)
 
     def journal(self, policy_version: int) -> JournalEntry:
         """What the open transaction routed of this partition."""
-        entries = tuple(
-            ViewEntry(topic, tally.records, tally.kept_back, self._after(topic).seq)
-            for topic, tally in sorted(self._tally.items())
+        entries = sorted(
+            (topic, seq - self.views[topic].seq, kept_back, seq)
+            for topic, seq, kept_back, _ in self._columns()
+            if kept_back or seq != self.views[topic].seq
         )
-        return JournalEntry(self.committed, self.position, policy_version, self.quarantined, entries)
+        views = tuple(ViewEntry(*entry) for entry in entries)
+        return JournalEntry(self.committed, self.position, policy_version, self.quarantined, views)
 
     def commit(self) -> None:
         """The open transaction is on the log."""
         self.views.update(self.touched())
         self.committed = self.position
+        self._begun = set()
         self._forget()
 
     def abort(self) -> None:
@@ -148,21 +137,13 @@ class PartitionState:
                 held.add(key)
             else:
                 held.discard(key)
-        begun = self._begun
         self.position = self.committed
+        for lane, topic in enumerate(self.topics):
+            self.lanes.seq[lane], self.lanes.cut[lane] = self.views[topic].seq, self.views[topic].cut
         self._forget()
-        self._begun = begun
 
     def _forget(self) -> None:
         self.quarantined = 0
-        self._seq.clear()
-        self._cut = set()
-        self._tally.clear()
-        self._begun = set()
+        for lane in range(len(self.topics)):
+            self.lanes.kept_back[lane] = 0
         self._undo.clear()
-
-    def _tallied(self, topic: str) -> _Tally:
-        tally = self._tally.get(topic)
-        if tally is None:
-            tally = self._tally[topic] = _Tally()
-        return tally

@@ -6,17 +6,15 @@ import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from bianhe.schemas import names, wire
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Fatal
+from bianhe.schemas.lanes import NO_TERM
 from bianhe.schemas.policy import GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import Resource
 from bianhe.schemas.slicer import Slicer
 from bianhe.schemas.view import View, channel_view, grant_view
-
-NO_TERM: Final = 2**63
 
 
 class MissingPseudonymKey(Fatal):
@@ -43,8 +41,8 @@ class Route:
     """All deliveries of a source topic: a record is walked once for all of them."""
 
     source: str
-    slicers: Mapping[int, Slicer]
-    """By schema id: a record may be written under an earlier revision of the contract."""
+    slicers: Mapping[bytes, Slicer]
+    """By a record's head, magic byte and schema id: it may be written under an earlier revision."""
     deliveries: tuple[Delivery, ...]
     identity: object = field(repr=False, compare=False)
     """Equal for the same deliveries of the same contract: then a new plan keeps the compiled route."""
@@ -123,7 +121,7 @@ def _route(
         deliveries.append(
             _delivery(granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule))
         )
-    slicers = {revision.schema_id: views.slicer(revision.contract) for revision in revisions}
+    slicers = {wire.frame(revision.schema_id, b""): views.slicer(revision.contract) for revision in revisions}
     return Route(source, slicers, tuple(deliveries), identity)
 
 

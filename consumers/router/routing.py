@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -27,16 +26,21 @@ class UnknownSchema(Rejected):
     """A schema id that this policy version does not know; a newer one may."""
 
 
-class Outgoing(NamedTuple):
-    """A record for a delivery topic; `value` is null for a retraction or removal, and then only it has headers."""
+class Null(NamedTuple):
+    """A retraction or a removal; only nulls have headers."""
 
     topic: str
-    value: bytes | None
-    headers: Headers | None
+    headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
+class Routed(NamedTuple):
+    """What one record becomes: for each lane a value, or None where it is kept back; and nulls."""
+
+    values: Sequence[bytes | None]
+    nulls: Sequence[Null] = ()
+
+
+class SourceRecord(NamedTuple):
     """A record as the provider wrote it. `append_millis` is the broker's time, never the provider's."""
 
     offset: int
@@ -45,36 +49,31 @@ class SourceRecord:
     append_millis: int
 
 
-def route_record(
-    record: SourceRecord, route: Route, state: PartitionState, policy_version: int, today: date
-) -> Sequence[Outgoing]:
-    """Decide the deliveries of one record, and note them in the partition's open transaction.
+def route_record(record: SourceRecord, state: PartitionState, policy_version: int, today: date) -> Routed:
+    """Decide the deliveries of one record, and count them in the partition's open transaction.
 
-    Nothing is noted where it raises: Quarantine for a record that cannot be trusted, UnknownSchema for an id that
+    Nothing is counted where it raises: Quarantine for a record that cannot be trusted, UnknownSchema for an id that
     this policy version does not know.
     """
-    key = _checked_key(record.key, today)
-    if record.value is None:
-        return _remove(record, key, route, state, policy_version)
-    bodies = _slices(record.value, route)
-    outgoing = []
-    offset, policy = wire.long(record.offset), wire.long(policy_version)
-    for delivery in route.deliveries:
-        topic = delivery.topic
-        if state.is_cut(delivery, record.append_millis):
-            state.keep_back(topic)
-            continue
-        sliced = bodies[delivery.slot]
-        if sliced is not None:
-            if delivery.filtered:
-                state.enter(topic, key)
-            seq = wire.long(state.next_seq(topic))
-            outgoing.append(Outgoing(topic, b"".join((delivery.frame, offset, seq, policy, sliced)), None))
-            continue
-        state.keep_back(topic)
-        if delivery.filtered and state.leave(topic, key):
-            outgoing.append(_null(topic, b"retracted", record, state, policy_version))
-    return outgoing
+    offset, key, value, append_millis = record
+    key = _checked_key(key, today)
+    if value is None:
+        return _remove(record, key, state, policy_version)
+    if len(value) > SOURCE_BYTES_MAX:
+        raise Quarantine(f"too large: {len(value)} bytes, at most {SOURCE_BYTES_MAX}")
+    deliver = state.delivering.get(value[: wire.HEAD_BYTES])
+    if deliver is None:
+        raise _unknown(value, state.topic)
+    values = deliver(value, offset, policy_version, append_millis)
+    if not state.filtered:
+        return Routed(values)
+    nulls = []
+    for lane, delivery in state.filtered:
+        if values[lane] is not None:
+            state.enter(delivery.topic, key)
+        elif not state.lanes.cut[lane] and state.leave(delivery.topic, key):
+            nulls.append(_null(lane, b"retracted", record, state, policy_version))
+    return Routed(values, nulls)
 
 
 def is_sound(record: SourceRecord, route: Route, today: date) -> bool:
@@ -103,11 +102,16 @@ def holds(record: SourceRecord, route: Route, today: date) -> Sequence[tuple[Del
 def _slices(value: bytes, route: Route) -> list[bytes | None]:
     if len(value) > SOURCE_BYTES_MAX:
         raise Quarantine(f"too large: {len(value)} bytes, at most {SOURCE_BYTES_MAX}")
-    schema_id, body = wire.unframe(value)
-    slicer = route.slicers.get(schema_id)
+    slicer = route.slicers.get(value[: wire.HEAD_BYTES])
     if slicer is None:
-        raise UnknownSchema(f"schema id {schema_id} is no contract of {route.source}")
-    return slicer.slice(body)
+        raise _unknown(value, route.source)
+    return slicer.slice(value[wire.HEAD_BYTES :])
+
+
+def _unknown(value: bytes, source: str) -> UnknownSchema:
+    """Raises Malformed where there is no schema id at all."""
+    schema_id, _ = wire.unframe(value)
+    return UnknownSchema(f"schema id {schema_id} is no contract of {source}")
 
 
 def _checked_key(key: bytes | None, today: date) -> bytes:
@@ -118,24 +122,22 @@ def _checked_key(key: bytes | None, today: date) -> bytes:
     return key
 
 
-def _remove(
-    record: SourceRecord, key: bytes, route: Route, state: PartitionState, policy_version: int
-) -> Sequence[Outgoing]:
-    outgoing = []
-    for delivery in route.deliveries:
-        topic = delivery.topic
-        if state.is_cut(delivery, record.append_millis) or (delivery.filtered and not state.leave(topic, key)):
-            state.keep_back(topic)
+def _remove(record: SourceRecord, key: bytes, state: PartitionState, policy_version: int) -> Routed:
+    nulls = []
+    filtered = dict(state.filtered)
+    for lane, topic in enumerate(state.topics):
+        if state.lanes.is_cut(lane, record.append_millis) or (lane in filtered and not state.leave(topic, key)):
+            state.lanes.kept_back[lane] += 1
             continue
-        outgoing.append(_null(topic, b"removed", record, state, policy_version))
-    return outgoing
+        nulls.append(_null(lane, b"removed", record, state, policy_version))
+    return Routed((), nulls)
 
 
-def _null(topic: str, kind: bytes, record: SourceRecord, state: PartitionState, policy_version: int) -> Outgoing:
+def _null(lane: int, kind: bytes, record: SourceRecord, state: PartitionState, policy_version: int) -> Null:
     headers = [
         ("bus_kind", kind),
         ("bus_offset", str(record.offset).encode()),
-        ("bus_seq", str(state.next_seq(topic)).encode()),
+        ("bus_seq", str(state.lanes.next_seq(lane)).encode()),
         ("bus_policy", str(policy_version).encode()),
     ]
-    return Outgoing(topic, None, headers)
+    return Null(state.topics[lane], headers)

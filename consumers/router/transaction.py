@@ -44,13 +44,14 @@ class Budget:
         self.deliveries += deliveries
         self.bytes += size
 
+    @property
+    def full(self) -> bool:
+        """Whether it has taken all that it may."""
+        return self.deliveries >= self.limits.deliveries_max or self.bytes >= self.limits.bytes_max
+
     def spent(self, now_seconds: float) -> bool:
-        """Whether the transaction must end."""
-        return (
-            self.deliveries >= self.limits.deliveries_max
-            or self.bytes >= self.limits.bytes_max
-            or now_seconds - self.begun_seconds >= self.limits.transaction_seconds_max
-        )
+        """Whether the transaction must end, full or too old."""
+        return self.full or now_seconds - self.begun_seconds >= self.limits.transaction_seconds_max
 
     def patience(self, now_seconds: float) -> float:
         """How long to wait for more input before committing; 0 or less where enough was waited."""

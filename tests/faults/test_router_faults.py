@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from bianhe.consumers.router.kafka import worker
 from bianhe.consumers.router.kafka.writer import WorkerStops
 from bianhe.consumers.router.limits import Limits
-from bianhe.consumers.router.routing import Outgoing, SourceRecord, route_record
+from bianhe.consumers.router.routing import Routed, SourceRecord, route_record
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.settings import read_secret
@@ -155,9 +155,9 @@ def test_a_worker_that_stops_within_a_transaction_commits_nothing_of_it(
         city.source.produce(SOURCE, person(address=f"halfway {number}"), f"halfway-{number}", 0)
     assert city.source.flush(60) == 0
 
-    def third_is_half_refused(record: SourceRecord, *others: Any) -> Sequence[Outgoing]:
-        outgoing = route_record(record, *others)
-        return [*outgoing, Outgoing(OPEN, bytes(5_000_000), None)] if record.key == b"halfway-2" else outgoing
+    def third_is_half_refused(record: SourceRecord, *others: Any) -> Routed:
+        routed = route_record(record, *others)
+        return Routed([*routed.values[:-1], bytes(5_000_000)]) if record.key == b"halfway-2" else routed
 
     monkeypatch.setattr(worker, "route_record", third_is_half_refused)
     with pytest.raises(WorkerStops, match="MSG_SIZE_TOO_LARGE"):

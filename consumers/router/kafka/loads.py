@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,10 +12,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from bianhe.consumers.router.kafka.writer import Writer
 from bianhe.consumers.router.limits import Limits
-from bianhe.consumers.router.loading import Loading
+from bianhe.consumers.router.loading import NOTHING, Loading
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import RoutingPlan
-from bianhe.consumers.router.routing import Outgoing, SourceRecord
+from bianhe.consumers.router.routing import Routed, SourceRecord
 from bianhe.consumers.router.transaction import Budget
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
@@ -100,7 +100,7 @@ class Loads:
         try:
             while loading.next < state.position and time.monotonic() < deadline and not budget.spent(time.monotonic()):
                 for record in self._read(loading, state.position):
-                    self._write(loading, record.key or b"", loading.take(record, version, today), budget)
+                    self._write(loading.state, record.key or b"", loading.take(record, version, today), budget)
             if loading.state.position != loading.state.committed:
                 self._commit(loading, state, version, group)
         except BaseException:
@@ -108,14 +108,12 @@ class Loads:
             raise
         return loading.next >= state.position
 
-    def _write(self, loading: Loading, key: bytes, outgoing: Sequence[Outgoing], budget: Budget) -> None:
-        size = 0
-        for topic, value, headers in outgoing:
-            if not self._writer.is_open:
-                self._writer.begin()
-            self._writer.produce(topic, loading.state.partition, key, value, headers)
-            size += len(value or b"")
-        budget.took(len(outgoing), size)
+    def _write(self, state: PartitionState, key: bytes, routed: Routed, budget: Budget) -> None:
+        if routed == NOTHING:
+            return
+        if not self._writer.is_open:
+            self._writer.begin()
+        budget.took(*self._writer.write(state.topics, state.partition, key, routed))
 
     def _commit(self, loading: Loading, state: PartitionState, policy_version: int, group: Group) -> None:
         if not self._writer.is_open:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
@@ -19,7 +19,7 @@ from bianhe.consumers.router.kafka.recovery import Recovery
 from bianhe.consumers.router.kafka.writer import TransactionAborted, WorkerStops, Writer
 from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.partition import PartitionState
-from bianhe.consumers.router.plan import Route, RoutingPlan, compile_plan
+from bianhe.consumers.router.plan import RoutingPlan, compile_plan
 from bianhe.consumers.router.routing import Quarantine, SourceRecord, UnknownSchema, route_record
 from bianhe.consumers.router.transaction import Budget, closing_records, quarantined
 from bianhe.infra.kafka import clients
@@ -61,8 +61,6 @@ class Worker:
         self._states: dict[Source, PartitionState] = {}
         self._behind = False
         """Whether views wait for their first load."""
-        self._routes: dict[Source, Route] = {}
-        """What is delivered live of each partition."""
         self._awaiting: set[Source] = set()
         """Assigned, but not yet recovered."""
         self._backlog: deque[Message] = deque()
@@ -165,19 +163,15 @@ class Worker:
 
     def _swap_plan(self, topics: Collection[str]) -> None:
         self._plan = self._compiled.delivering_to(topics)
-        for (source, _), state in self._states.items():
-            state.begin_views(self._plan.routes[source].deliveries)
         self._aim()
         if self._plan.awaiting:
             log.warning("not synced yet", topics=sorted(self._plan.awaiting))
 
     def _aim(self) -> None:
-        """Deliver live to the views that are not behind."""
+        """Bring every partition to the plan, or to a view that has joined."""
+        for (source, _), state in self._states.items():
+            state.aim(self._plan.routes[source])
         self._behind = any(not view.joined for state in self._states.values() for view in state.views.values())
-        self._routes = {
-            source: self._plan.routes[source[0]].only({topic for topic, view in state.views.items() if view.joined})
-            for source, state in self._states.items()
-        }
 
     # First loads
 
@@ -215,47 +209,45 @@ class Worker:
             log.warning("a request was given up: new producer, state read again")
             self._recover_again()
 
-    def _route(self, messages: Iterable[Message], budget: Budget) -> bool:
+    def _route(self, messages: Sequence[Message], budget: Budget) -> bool:
         """Route messages into the open transaction; True where it must end. What is not routed stays in the backlog."""
         if not self._writer.is_open:
             return True
         today = datetime.now(UTC).date()
-        waiting = deque(messages)
-        while waiting:
-            source, record = _source_record(waiting[0])
-            state = self._states.get(source)
-            if state is not None and record.offset >= state.position:
-                try:
-                    self._route_one(source, record, state, budget, today)
-                except UnknownSchema:
-                    self._doubted = (source, record.offset)
-                    self._backlog.extend(waiting)
-                    return True
-            waiting.popleft()
-            if budget.spent(time.monotonic()):
-                self._backlog.extend(waiting)
+        source: Source | None = None
+        state: PartitionState | None = None
+        for at, message in enumerate(messages):
+            place = _place(message)
+            if place != source:
+                source, state = place, self._states.get(place)
+            offset = message.offset()
+            if state is None or offset is None or offset < state.position:
+                continue
+            if budget.full:
+                self._backlog.extend(messages[at:])
                 return True
-        return False
+            try:
+                self._route_one(
+                    SourceRecord(offset, message.key(), message.value(), message.timestamp()[1]), state, budget, today
+                )
+            except UnknownSchema:
+                self._doubted = (place, offset)
+                self._backlog.extend(messages[at:])
+                return True
+        return budget.spent(time.monotonic())
 
-    def _route_one(
-        self, source: Source, record: SourceRecord, state: PartitionState, budget: Budget, today: date
-    ) -> None:
-        topic, partition = source
+    def _route_one(self, record: SourceRecord, state: PartitionState, budget: Budget, today: date) -> None:
         try:
-            outgoing = route_record(record, self._routes[source], state, self._plan.policy_version, today)
+            routed = route_record(record, state, self._plan.policy_version, today)
         except (Quarantine, Malformed, UnknownSchema) as reason:
-            if isinstance(reason, UnknownSchema) and self._doubted != (source, record.offset):
+            if isinstance(reason, UnknownSchema) and self._doubted != ((state.topic, state.partition), record.offset):
                 raise
-            note = quarantined(record, topic, partition, str(reason))
+            note = quarantined(record, state.topic, state.partition, str(reason))
             self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
             state.quarantined += 1
-            outgoing = ()
-        size = 0
-        for delivery, value, headers in outgoing:
-            self._writer.produce(delivery, partition, record.key or b"", value, headers)
-            size += len(value or b"")
+        else:
+            budget.took(*self._writer.write(state.topics, state.partition, record.key or b"", routed))
         state.position = record.offset + 1
-        budget.took(len(outgoing), size)
 
     def _commit(self) -> None:
         version = self._plan.policy_version
@@ -334,9 +326,8 @@ class Worker:
         self._loads.forget()
 
 
-def _source_record(message: Message) -> tuple[Source, SourceRecord]:
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
+def _place(message: Message) -> Source:
+    topic, partition = message.topic(), message.partition()
     assert topic is not None
     assert partition is not None
-    assert offset is not None
-    return (topic, partition), SourceRecord(offset, message.key(), message.value(), message.timestamp()[1])
+    return topic, partition

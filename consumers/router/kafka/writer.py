@@ -9,6 +9,7 @@ from typing import NoReturn
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from bianhe.consumers.router.limits import Limits
+from bianhe.consumers.router.routing import Routed
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.schemas.errors import Fatal, Transient
@@ -66,6 +67,22 @@ class Writer:
         """Begin a transaction; raises WorkerStops."""
         self._guarded("begin_transaction")
         self.is_open = True
+
+    def write(self, topics: Sequence[str], partition: int, key: bytes, routed: Routed) -> tuple[int, int]:
+        """Queue what a record became, its values for these topics; returns how many deliveries and bytes that is."""
+        produce, count, size = self._producer.produce, 0, 0
+        # A removal has no values.
+        for topic, value in zip(topics, routed.values, strict=False):
+            if value is not None:
+                count += 1
+                size += len(value)
+                try:
+                    produce(topic, value, key, partition)
+                except (BufferError, KafkaException):
+                    self.produce(topic, partition, key, value)
+        for topic, headers in routed.nulls:
+            self.produce(topic, partition, key, None, headers)
+        return count + len(routed.nulls), size
 
     def produce(
         self,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bianhe.consumers.router.loading import Loading
 from bianhe.consumers.router.plan import Route, compile_plan
-from bianhe.consumers.router.routing import Outgoing, SourceRecord
+from bianhe.consumers.router.routing import Headers, Routed, SourceRecord
 from bianhe.schemas.records.state import ViewPosition
 from bianhe.schemas.view import grant_view
 from support.first_load import BAD, RULE, the_view
@@ -19,11 +19,16 @@ from support.policy_bodies import MAILBOX, channel, granted, policy, population
 from support.records import contract, person, read
 
 TODAY = date(2026, 11, 22)
+Delivered = tuple[bytes | None, Headers | None]
 NOW = 1_795_000_000_000
 
 
 def a_route(rule: str) -> Route:
     return compile_plan(policy(population(), channel(), granted(rule)), None).routes["source.population.v1"]
+
+
+def delivered(routed: Routed) -> list[Delivered]:
+    return [(value, None) for value in routed.values if value] + [(None, headers) for _, headers in routed.nulls]
 
 
 def a_log(changes: Sequence[tuple[int, str | None]]) -> list[SourceRecord]:
@@ -41,9 +46,9 @@ def a_log(changes: Sequence[tuple[int, str | None]]) -> list[SourceRecord]:
 
 def load(
     log: Sequence[SourceRecord], route: Route, view: ViewPosition, stops: set[int]
-) -> tuple[ViewPosition, list[Outgoing], list[bytes]]:
+) -> tuple[ViewPosition, list[Delivered], list[bytes]]:
     """Run a load; at each number in `stops` of records taken since the start it dies and is taken up from its state."""
-    written: list[Outgoing] = []
+    written: list[Delivered] = []
     keys: list[bytes] = []
     taken = 0
     while True:
@@ -51,12 +56,12 @@ def load(
         for record in log:
             loading.index(record, TODAY)
         loading.begin_delivering()
-        open_records: list[tuple[bytes, Outgoing]] = []
+        open_records: list[tuple[bytes, Delivered]] = []
         died = False
         for record in log:
             if record.offset < loading.next:
                 continue
-            open_records += [(record.key or b"", one) for one in loading.take(record, 7, TODAY)]
+            open_records += [(record.key or b"", one) for one in delivered(loading.take(record, 7, TODAY))]
             taken += 1
             if taken in stops:
                 died = True
@@ -85,12 +90,10 @@ def test_a_load_that_dies_anywhere_gives_what_stood_and_then_follows_the_log(
     began = ViewPosition(begin=boundary, seq=0, position=0, cut=False, joined=False)
     view, written, keys = load(log, route, began, stops)
     schema = grant_view(contract(), granted(rule).grant).schema()
-    kinds = [read(schema, one.value)["event_kind"] if one.value else "null" for one in written]
+    kinds = [read(schema, one[0])["event_kind"] if one[0] else "null" for one in written]
     assert list(zip(keys, kinds, strict=True)) == the_view(log, boundary, rule)
     assert view == replace(began, seq=len(written), position=log[-1].offset + 1 if log else 0)
-    numbers = [
-        read(schema, one.value)["bus_seq"] if one.value else int(dict(one.headers or [])["bus_seq"]) for one in written
-    ]
+    numbers = [read(schema, one[0])["bus_seq"] if one[0] else int(dict(one[1] or [])["bus_seq"]) for one in written]
     assert numbers == list(range(1, len(written) + 1))
 
 
@@ -100,7 +103,7 @@ def test_an_aborted_transaction_of_a_load_is_delivered_again_with_the_same_numbe
     for record in log:
         loading.index(record, TODAY)
     loading.begin_delivering()
-    first = [list(loading.take(record, 7, TODAY)) for record in log]
+    first = [delivered(loading.take(record, 7, TODAY)) for record in log]
     loading.abort()
     assert loading.next == 0
-    assert [list(loading.take(record, 7, TODAY)) for record in log] == first
+    assert [delivered(loading.take(record, 7, TODAY)) for record in log] == first

@@ -56,8 +56,8 @@ def test_the_open_channel_keeps_its_items_until_the_log_opens_a_new_one() -> Non
     contract, resource = revised(free)
     route = compile_plan(policy(population(), channel(), resource), None).routes["source.population.v1"]
     state = PartitionState(route.source, 0, committed=0)
-    state.begin_views(route.deliveries)
+    state.aim(route)
     value = frame(200, body({**PERSON, "contact_phone": "0371-00000000"}, dict(contract.schema)))
-    [outgoing] = route_record(SourceRecord(0, b"k", value, 0), route, state, 7, date(2026, 11, 22))
-    delivered = read(json.loads(channel().view_schema), outgoing.value or b"")
+    [delivery] = route_record(SourceRecord(0, b"k", value, 0), state, 7, date(2026, 11, 22)).values
+    delivered = read(json.loads(channel().view_schema), delivery or b"")
     assert "contact_phone" not in delivered

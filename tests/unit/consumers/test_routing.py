@@ -1,12 +1,12 @@
 import json
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route, compile_plan
-from bianhe.consumers.router.routing import Outgoing, Quarantine, SourceRecord, UnknownSchema, route_record
+from bianhe.consumers.router.routing import Headers, Quarantine, SourceRecord, UnknownSchema, route_record
 from bianhe.schemas.compatibility import revision_faults
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.records.policy import Body, Revoked
@@ -24,15 +24,26 @@ def a_route(*bodies: Body) -> tuple[Route, PartitionState]:
     plan = compile_plan(policy(population(), *bodies), b"p" * 32)
     route = plan.routes["source.population.v1"]
     state = PartitionState(route.source, 0, committed=0)
-    state.begin_views(route.deliveries)
+    state.aim(route)
     return route, state
 
 
-def run(route: Route, state: PartitionState, value: bytes | None, key: bytes = KEY, at: int = NOW) -> list[Outgoing]:
+def a_state(*bodies: Body) -> PartitionState:
+    return a_route(*bodies)[1]
+
+
+class Outgoing(NamedTuple):
+    topic: str
+    value: bytes | None
+    headers: Headers | None
+
+
+def run(state: PartitionState, value: bytes | None, key: bytes = KEY, at: int = NOW) -> list[Outgoing]:
     record = SourceRecord(offset=state.position, key=key, value=value, append_millis=at)
-    outgoing = list(route_record(record, route, state, 7, TODAY))
+    values, nulls = route_record(record, state, 7, TODAY)
     state.position += 1
-    return outgoing
+    delivered = [Outgoing(topic, value, None) for topic, value in zip(state.topics, values, strict=False) if value]
+    return delivered + [Outgoing(topic, None, headers) for topic, headers in nulls]
 
 
 def fields(outgoing: Outgoing, view_schema: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +52,8 @@ def fields(outgoing: Outgoing, view_schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_open_channel_gets_the_unconditional_items_and_nothing_else() -> None:
-    route, state = a_route(channel())
-    [delivered] = run(route, state, person())
+    state = a_state(channel())
+    [delivered] = run(state, person())
     record = fields(delivered, open_view(contract()).schema())
     assert delivered.topic == OPEN
     assert record["bus_offset"] == 0
@@ -54,51 +65,51 @@ def test_the_open_channel_gets_the_unconditional_items_and_nothing_else() -> Non
 
 
 def test_a_mailbox_gets_the_granted_items_masked_in_contract_order() -> None:
-    route, state = a_route(granted(masks=("citizen_id=first:6",)))
-    [delivered] = run(route, state, person())
+    state = a_state(granted(masks=("citizen_id=first:6",)))
+    [delivered] = run(state, person())
     record = fields(delivered, grant_view(contract(), granted(masks=("citizen_id=first:6",)).grant).schema())
     assert list(record)[-3:] == ["citizen_id", "name", "ethnic_group"]
     assert (record["citizen_id"], record["name"], record["ethnic_group"]) == ("410202", "王某", "01")
 
 
 def test_bus_seq_is_contiguous_per_topic_and_partition() -> None:
-    route, state = a_route(channel(), granted("residence_division prefix 410212"))
+    state = a_state(channel(), granted("residence_division prefix 410212"))
     for division in ("410212", "410202", "410212"):
-        run(route, state, person(residence_division=division), key=division.encode())
+        run(state, person(residence_division=division), key=division.encode())
     assert {topic: view.seq for topic, view in state.touched().items()} == {OPEN: 3, MAILBOX: 2}
 
 
 def test_leaving_a_row_rule_retracts_once_and_entering_delivers() -> None:
-    route, state = a_route(granted("residence_division prefix 410212"))
+    state = a_state(granted("residence_division prefix 410212"))
     kinds = []
     for division in ("410202", "410212", "410212", "410202", "410202", "410212"):
-        outgoing = run(route, state, person(residence_division=division))
+        outgoing = run(state, person(residence_division=division))
         kinds.append([dict(o.headers or [])["bus_kind"] if o.value is None else b"" for o in outgoing])
     assert kinds == [[], [b""], [b""], [b"retracted"], [], [b""]]
 
 
 def test_a_removal_goes_only_to_filtered_views_that_hold_the_entity() -> None:
-    route, state = a_route(channel(), granted("residence_division prefix 410212"))
-    run(route, state, person(residence_division="410202"))
-    removal = run(route, state, None)
+    state = a_state(channel(), granted("residence_division prefix 410212"))
+    run(state, person(residence_division="410202"))
+    removal = run(state, None)
     assert [(o.topic, dict(o.headers or [])["bus_kind"]) for o in removal] == [(OPEN, b"removed")]
 
 
 def test_nothing_is_delivered_from_the_first_millisecond_after_the_term_and_a_cut_view_stays_cut() -> None:
     mailbox = granted(until="2026-11-22")
-    route, state = a_route(mailbox)
+    state = a_state(mailbox)
     end = mailbox.grant.until_millis
-    assert [len(run(route, state, person(), at=at)) for at in (end - 1, end, end - 1)] == [1, 0, 0]
+    assert [len(run(state, person(), at=at)) for at in (end - 1, end, end - 1)] == [1, 0, 0]
     state.commit()
-    assert run(route, state, person(), at=end - 1) == []
+    assert run(state, person(), at=end - 1) == []
 
 
 def test_an_aborted_transaction_leaves_no_trace() -> None:
-    route, state = a_route(granted("residence_division prefix 410212"))
-    run(route, state, person())
+    state = a_state(granted("residence_division prefix 410212"))
+    run(state, person())
     state.commit()
-    run(route, state, person(residence_division="410202"))
-    run(route, state, person(), key=b"other")
+    run(state, person(residence_division="410202"))
+    run(state, person(), key=b"other")
     state.abort()
     assert (state.position, state.views[MAILBOX].seq, state.held[MAILBOX]) == (1, 1, {KEY})
     assert not state.changed
@@ -117,25 +128,25 @@ def test_an_unchanged_route_is_kept_over_a_policy_change() -> None:
 
 @pytest.mark.parametrize("key", [None, b"", b"a b", b"x" * 65, b"410202199001010018"])
 def test_b25_a_key_that_is_missing_misshapen_or_an_identity_number_is_quarantined(key: bytes | None) -> None:
-    route, state = a_route(channel())
+    state = a_state(channel())
     with pytest.raises(Quarantine):
-        route_record(SourceRecord(0, key, person(), NOW), route, state, 7, TODAY)
+        route_record(SourceRecord(0, key, person(), NOW), state, 7, TODAY)
     assert not state.journal(7).views
 
 
 def test_b19_an_unknown_schema_id_is_told_apart_from_malformed_bytes() -> None:
-    route, state = a_route(channel())
+    state = a_state(channel())
     with pytest.raises(UnknownSchema):
-        run(route, state, person(schema_id=9999))
+        run(state, person(schema_id=9999))
     for value in (b"", b"\0\0", b"\1" + person()[1:], person()[:-1], person() + b"\0", b"\0\0\0\0d" + body(PERSON)[:3]):
         with pytest.raises(Malformed):
-            run(route, state, value)
+            run(state, value)
 
 
 def test_b24_a_record_over_the_limit_is_quarantined() -> None:
-    route, state = a_route(channel())
+    state = a_state(channel())
     with pytest.raises(Quarantine, match="too large"):
-        run(route, state, person(address="x" * 1_000_001))
+        run(state, person(address="x" * 1_000_001))
 
 
 def test_a_record_written_under_an_earlier_revision_of_the_contract_is_routed_with_the_added_item_null() -> None:
@@ -153,9 +164,9 @@ def test_a_record_written_under_an_earlier_revision_of_the_contract_is_routed_wi
     plan = compile_plan(policy(population(), revised, wider), None)
     route = plan.routes["source.population.v1"]
     state = PartitionState(route.source, 0, committed=0)
-    state.begin_views(route.deliveries)
+    state.aim(route)
     view = grant_view(Contract.parse(text), grant).schema()
     new_record = frame(200, body({**PERSON, "blood_type": "A"}, json.loads(text)))
-    delivered = [fields(run(route, state, value)[0], view) for value in (person(schema_id=100), new_record)]
+    delivered = [fields(run(state, value)[0], view) for value in (person(schema_id=100), new_record)]
     assert [record["blood_type"] for record in delivered] == [None, "A"]
     assert [record["name"] for record in delivered] == ["王某", "王某"]

@@ -19,9 +19,9 @@ NOW = 1_795_000_000_000
 def a_partition(routed: int) -> PartitionState:
     route = compile_plan(policy(population(), channel()), None).routes["source.population.v1"]
     state = PartitionState(route.source, 0, committed=0)
-    state.begin_views(route.deliveries)
+    state.aim(route)
     for offset in range(routed):
-        route_record(SourceRecord(offset, b"k", person(), NOW), route, state, 7, TODAY)
+        route_record(SourceRecord(offset, b"k", person(), NOW), state, 7, TODAY)
         state.position = offset + 1
     return state
 
