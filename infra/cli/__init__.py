@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "up": "Start Kafka, the registry and a router on this machine; Ctrl-C stops them. Data is kept between starts.",
     "demo": "Tell the whole story on a real broker with invented data (模拟数据); 0 only if every number is right.",
     "doctor": "Examine this bus, changing nothing; exit code 3 if something is wrong, 1 if there is no bus to examine.",
+    "check": "Judge from the raw logs whether this bus kept its promises; exit code 1 if not, 3 if it cannot be told.",
     "router": "Run the router's workers of this machine; those of all machines are one group.",
     "publish": "Publish the rows of a CSV or JSON Lines file; columns are the items of the contract.",
     "subscribe": "Print the events delivered since last time; each one printed is acknowledged.",
