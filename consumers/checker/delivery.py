@@ -9,13 +9,17 @@ from typing import Final, NamedTuple
 
 from bianhe.consumers.checker.log import Entry, Outcome, Reading
 
+UNREADABLE: Final = "unreadable"
 LOOK_AHEAD: Final = 32
 """How far ahead a delivery is looked for that does not stand where it should."""
 NULL_HEADERS: Final = ("bus_kind", "bus_offset", "bus_policy", "bus_seq")
 
 
 class Delivered(NamedTuple):
-    """A delivery taken apart; `body` is None for a null, then `kind` is its `bus_kind`."""
+    """A delivery taken apart; `body` is None for a null, then `kind` is its `bus_kind`.
+
+    What is no delivery at all has the kind UNREADABLE and numbers below zero.
+    """
 
     offset: int
     key: bytes | None
@@ -30,23 +34,26 @@ class Delivered(NamedTuple):
     outcome: Outcome
 
 
-def take_apart(entry: Entry, outcome: Outcome) -> Delivered | None:
-    """The parts of a delivery; None where it is none."""
-    if entry.value is None:
-        return _null(entry, outcome)
-    if len(entry.value) < 5 or entry.value[0]:
+def take_apart(entry: Entry, outcome: Outcome) -> Delivered:
+    """The parts of a delivery."""
+    parts = _null(entry, outcome) if entry.value is None else _value(entry, entry.value, outcome)
+    return parts or Delivered(entry.offset, entry.key, -1, -1, -1, -1, None, UNREADABLE, (), outcome)
+
+
+def _value(entry: Entry, value: bytes, outcome: Outcome) -> Delivered | None:
+    if len(value) < 5 or value[0]:
         return None
     numbers, at = [], 5
     for _ in range(3):
-        number = _number(entry.value, at)
+        number = _number(value, at)
         if number is None:
             return None
         numbers.append(number[0])
         at = number[1]
-    schema_id = int.from_bytes(entry.value[1:5], "big")
+    schema_id = int.from_bytes(value[1:5], "big")
     extra = tuple(name for name, _ in entry.headers)
     return Delivered(
-        entry.offset, entry.key, schema_id, numbers[0], numbers[1], numbers[2], entry.value[at:], "", extra, outcome
+        entry.offset, entry.key, schema_id, numbers[0], numbers[1], numbers[2], value[at:], "", extra, outcome
     )
 
 
@@ -76,7 +83,7 @@ def _number(value: bytes, at: int) -> tuple[int, int] | None:
 
 
 class Stream:
-    """The deliveries of one topic and partition in order; the aborted and unreadable ones are set aside."""
+    """The deliveries of one topic and partition in order; the aborted ones are set aside."""
 
     def __init__(self, reading: Reading, edge: int | None) -> None:
         self.reading = reading
@@ -84,8 +91,6 @@ class Stream:
         self.beyond_edge: list[int] = []
         self.aborted: dict[int, list[Delivered]] = {}
         """By source offset: few, as aborts are."""
-        self.unreadable: list[int] = []
-        self.raw = 0
         self._entries = reading.decided()
         self._ahead: deque[Delivered] = deque()
 
@@ -115,13 +120,10 @@ class Stream:
             entry, outcome = next(self._entries, (None, Outcome.OPEN))
             if entry is None:
                 return
-            self.raw += 1
             if self.edge is not None and entry.offset >= self.edge:
                 self.beyond_edge.append(entry.offset)
             delivered = take_apart(entry, outcome)
-            if delivered is None:
-                self.unreadable.append(entry.offset)
-            elif outcome is Outcome.COMMITTED:
+            if outcome is Outcome.COMMITTED:
                 self._ahead.append(delivered)
             else:
                 self.aborted.setdefault(delivered.source_offset, []).append(delivered)

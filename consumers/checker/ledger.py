@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bianhe.consumers.checker.bus_records import Range, Share
-from bianhe.consumers.checker.findings import Kind, Report
+from bianhe.consumers.checker.findings import Finding, Kind, Report
 from bianhe.schemas import names
 
 
@@ -25,6 +25,8 @@ class Ledger:
         self._forged: set[int] = set()
         self.untold: set[str] = set()
         """Topics of which nothing can be said: their state is older than this journal."""
+        self.wrong_numbers: list[Finding] = []
+        """Where it does not say what was due; findings only if the source is complete."""
         for each in sorted(ranges, key=lambda one: (one.begin, one.offset)):
             self._tile(each, start, last_version)
 
@@ -93,13 +95,16 @@ class Ledger:
         self._next += 1
         if closing.offset not in self._forged:
             if closing.quarantined != self._quarantined:
-                self._found(closing, f"says {closing.quarantined} quarantined, {self._quarantined} are bad")
+                self._wrong(closing, f"says {closing.quarantined} quarantined, {self._quarantined} are bad")
             for topic in sorted(self._shares.keys() | closing.shares.keys()):
                 due, said = self._shares.get(topic), closing.shares.get(topic)
                 if due != said and topic not in self.untold:
-                    self._found(closing, f"says {_said(said)} of {topic}, due were {_said(due)}")
+                    self._wrong(closing, f"says {_said(said)} of {topic}, due were {_said(due)}")
         self._quarantined = 0
         self._shares = {}
+
+    def _wrong(self, each: Range, message: str) -> None:
+        self.wrong_numbers.append(Finding(Kind.ATOMICITY, names.JOURNAL, each.partition, each.offset, message))
 
     def _found(self, each: Range, message: str, kind: Kind = Kind.ATOMICITY) -> None:
         self._report.add(kind, names.JOURNAL, each.partition, each.offset, message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
-from bianhe.consumers.checker.delivery import Delivered
+from bianhe.consumers.checker.delivery import UNREADABLE, Delivered
 from bianhe.consumers.checker.due import Due
 from bianhe.consumers.checker.findings import Kind
 from bianhe.consumers.checker.projection import NotOfItsSchema
@@ -17,6 +17,9 @@ Difference = tuple[Kind, str]
 
 def differences(found: Delivered, due: Due, feed: Feed, version: int | None, seq: int | None) -> Iterator[Difference]:
     """Everything in which a delivery is not what was due; `version` and `seq` None where they are not known."""
+    if found.kind == UNREADABLE:
+        yield Kind.PROJECTION, "it is no delivery record"
+        return
     if found.source_offset != due.entry.offset:
         yield Kind.PROJECTION, f"bus_offset is {found.source_offset}, the source record is {due.entry.offset}"
     if seq is not None and found.seq != seq:

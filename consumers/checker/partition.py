@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bianhe.consumers.checker.bus_records import Books, Range
-from bianhe.consumers.checker.delivery import Delivered, Stream
+from bianhe.consumers.checker.delivery import UNREADABLE, Delivered, Stream
 from bianhe.consumers.checker.due import Due, View
 from bianhe.consumers.checker.findings import Finding, Kind, Report
 from bianhe.consumers.checker.ledger import Ledger
@@ -29,6 +29,8 @@ class Track:
         self.view = view
         self.stream = stream
         self.findings: list[Finding] = []
+        self.unsure: list[Finding] = []
+        """Findings only if no source record has been compacted away."""
         self._settled = settled
         self._missed: dict[int, Finding] = {}
         self._before = -1
@@ -47,7 +49,10 @@ class Track:
             self.view.seq = found.seq if found is not None else self.view.seq
         elif due is None:
             while (head := self.stream.head()) is not None and head.source_offset == entry.offset:
-                self._found(Kind.LEAK, self.stream.pop(), f"source record {entry.offset} is not for this view")
+                extra = self.stream.pop()
+                self._found(
+                    Kind.LEAK, extra, f"source record {entry.offset} is not for this view", sure=extra.body is not None
+                )
         else:
             self._judge(entry, due, found, within, report)
         self._before = entry.offset
@@ -63,8 +68,6 @@ class Track:
                 self._found(Kind.ATOMICITY, found, f"no journal entry covers source record {found.source_offset}")
         self.findings.extend(self._missed.values())
         topic, partition = self.place
-        for offset in self.stream.unreadable:
-            self.findings.append(Finding(Kind.PROJECTION, topic, partition, offset, "it is no delivery record"))
         for offset in self.stream.beyond_edge:
             message = f"it stands at or after the edge {self.stream.edge} of {self.view.feed.grant}"
             self.findings.append(Finding(Kind.EDGE, topic, partition, offset, message))
@@ -85,14 +88,16 @@ class Track:
         return self.stream.pop() if head and due is not None and self._is_misnumbered(head, entry) else None
 
     def _is_misnumbered(self, head: Delivered, entry: Entry) -> bool:
-        """Whether this is the delivery that was due, but for its bus_offset."""
-        return head.seq == self.view.seq and head.key == entry.key
+        """Whether this is the delivery that was due, but for its bus_offset or all of its content."""
+        return head.key == entry.key and (head.seq == self.view.seq or head.kind == UNREADABLE)
 
     def _late(self, found: Delivered, present: int) -> None:
-        if self._missed.pop(found.source_offset, None) is not None:
+        if found.kind == UNREADABLE:
+            self._found(Kind.PROJECTION, found, "it is no delivery record")
+        elif self._missed.pop(found.source_offset, None) is not None:
             self._found(Kind.ORDER, found, f"source record {found.source_offset} stands behind later ones")
         elif self._before < found.source_offset < present:
-            self._found(Kind.LEAK, found, f"{found.source_offset} is no committed source record")
+            self._found(Kind.LEAK, found, f"{found.source_offset} is no committed source record", sure=False)
         else:
             self._found(Kind.DOUBLE, found, f"source record {found.source_offset} was delivered before")
 
@@ -119,10 +124,10 @@ class Track:
         head = self.stream.head()
         return head.offset if head is not None else self.stream.reading.extent.end
 
-    def _found(self, kind: Kind, found: Delivered, message: str) -> None:
+    def _found(self, kind: Kind, found: Delivered, message: str, *, sure: bool = True) -> None:
         if self.stream.edge is not None and found.offset >= self.stream.edge:
             return
-        self.findings.append(Finding(kind, *self.place, found.offset, message))
+        (self.findings if sure else self.unsure).append(Finding(kind, *self.place, found.offset, message))
 
 
 class Partition:
@@ -153,13 +158,13 @@ class Partition:
         for track in tracks:
             track.view.load.close()
             track.finish(reading, self._live.end)
-            self._compare_state(track.view)
-        self._judge_notes(reading)
-        self._judge_aborted(tracks)
-        for track in tracks:
-            self._emit(track, reading)
         if reading.incomplete:
             self._report.doubt(f"{self._key} is not complete any more")
+        else:
+            self._judge_numbers(tracks)
+        self._judge_aborted(tracks, reading)
+        for track in tracks:
+            self._emit(track, reading)
         if self._books.positions.get(self._key, 0) != self._live.end and self._bus.settled:
             said = self._books.positions.get(self._key, 0)
             message = f"the state of {self._key} is {said}, its journal ends at {self._live.end}"
@@ -228,9 +233,15 @@ class Partition:
         elif notes > 1:
             self._quarantine(-1, f"{self._key}@{entry.offset} is quarantined {notes} times")
 
-    def _judge_notes(self, reading: Reading) -> None:
+    def _judge_numbers(self, tracks: Iterable[Track]) -> None:
+        """What journal, state and quarantine say, where every source record was there to be counted."""
+        self._report.extend(self._live.wrong_numbers)
+        for track in tracks:
+            self._report.extend(track.view.load.wrong_numbers)
+            self._compare_state(track.view)
+            track.findings += track.unsure
         for offset, notes in self._notes.items():
-            if offset < self._live.end and not reading.incomplete:
+            if offset < self._live.end:
                 for note in notes:
                     self._quarantine(note.offset, f"{self._key}@{offset} is no source record")
 
@@ -271,7 +282,7 @@ class Partition:
             message = f"the state of {place} is {view.state['position']}, its journal ends at {most}"
             self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, message)
 
-    def _judge_aborted(self, tracks: Iterable[Track]) -> None:
+    def _judge_aborted(self, tracks: Iterable[Track], reading: Reading) -> None:
         """Aborted deliveries can be read too: each must have been allowed, as if it counted."""
         waiting = [track for track in tracks if track.stream.aborted]
         if not waiting:
@@ -283,6 +294,8 @@ class Partition:
         for track in waiting:
             for offset, delivered in track.stream.aborted.items():
                 for each in delivered:
+                    if offset not in sources and reading.incomplete:
+                        continue
                     self._report.checked[Kind.LEAK] += 1
                     if (reason := self._unallowed(track.view, sources.get(offset), each)) is not None:
                         track.findings.append(Finding(Kind.LEAK, *track.place, each.offset, f"aborted, and {reason}"))

@@ -71,7 +71,7 @@ class Timeline:
 def follow(entries: Iterable[Entry], report: Report) -> Timeline:
     """Fold the committed records of the policy log; what breaks the chain is found, and the fold goes on behind it."""
     timeline = Timeline()
-    previous, seen = "0" * 64, set[str]()
+    previous, seen, numbers = "0" * 64, set[str](), set[int]()
     for entry in entries:
         report.checked[Kind.TIMELINE] += 1
         value = entry.value or b""
@@ -94,9 +94,10 @@ def follow(entries: Iterable[Entry], report: Report) -> Timeline:
             _broken(report, entry, f"record {number} repeats an earlier one")
         seen.add(identity)
         previous = hashlib.sha256(value).hexdigest()
-        if number <= timeline.version:
+        if number in numbers:
             continue
-        timeline.version = number
+        numbers.add(number)
+        timeline.version = max(timeline.version, number)
         try:
             _take(timeline, number, body, report)
         except (KeyError, TypeError, ValueError) as error:
@@ -155,8 +156,6 @@ def _open_channel(timeline: Timeline, number: int, body: Document) -> None:
 
 def _granted(timeline: Timeline, number: int, body: Document) -> None:
     grant, topic = body["grant"], body["topic"]
-    if hashlib.sha256(rfc8785.dumps(grant)).hexdigest() != body["digest"]:
-        raise ValueError(f"{grant['number']} does not have the hash that its record names")
     if grant["number"] in timeline.readers or (topic.startswith(names.GRANT_PREFIX) and topic in timeline.feeds):
         raise ValueError(f"{grant['number']} is granted twice")
     timeline.readers[grant["number"]] = (grant["department"], topic)
@@ -173,3 +172,5 @@ def _granted(timeline: Timeline, number: int, body: Document) -> None:
             int(end.timestamp()) * 1000,
             [[number, FOR_EVER]],
         )
+    if hashlib.sha256(rfc8785.dumps(grant)).hexdigest() != body["digest"]:
+        raise ValueError(f"{grant['number']} does not have the hash that its record names")
