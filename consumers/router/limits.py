@@ -10,7 +10,7 @@ class Limits:
     """Bounds of a transaction and of every wait; the defaults were measured on a real broker."""
 
     records_per_fetch: int = 200
-    deliveries_max: int = 10_000
+    events_max: int = 10_000
     bytes_max: int = 8_000_000
     transaction_seconds_max: float = 0.1
     transaction_seconds_min: float = 0.02

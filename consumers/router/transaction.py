@@ -37,17 +37,18 @@ class Budget:
 
     limits: Limits
     begun_seconds: float
-    deliveries: int = 0
+    events: int = 0
     bytes: int = 0
 
-    def took(self, deliveries: int, size: int) -> None:
-        self.deliveries += deliveries
+    def took(self, size: int) -> None:
+        """One more event, of which so many bytes were delivered."""
+        self.events += 1
         self.bytes += size
 
     @property
     def full(self) -> bool:
         """Whether it has taken all that it may."""
-        return self.deliveries >= self.limits.deliveries_max or self.bytes >= self.limits.bytes_max
+        return self.events >= self.limits.events_max or self.bytes >= self.limits.bytes_max
 
     def spent(self, now_seconds: float) -> bool:
         """Whether the transaction must end, full or too old."""

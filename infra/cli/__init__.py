@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "doctor": "Examine this bus, changing nothing; exit code 3 if something is wrong, 1 if there is no bus to examine.",
     "check": "Judge from the raw logs whether this bus kept its promises; exit code 1 if not, 3 if it cannot be told.",
     "router": "Run the router's workers of this machine; those of all machines are one group.",
+    "bench": "How fast this product is on this machine, as ratios within one run.",
     "publish": "Publish the rows of a CSV or JSON Lines file; columns are the items of the contract.",
     "subscribe": "Print the events delivered since last time; each one printed is acknowledged.",
     "account": "Accounts on Kafka and at the registry.",

@@ -68,13 +68,12 @@ class Writer:
         self._guarded("begin_transaction")
         self.is_open = True
 
-    def write(self, topics: Sequence[str], partition: int, key: bytes, routed: Routed) -> tuple[int, int]:
-        """Queue what a record became, its values for these topics; returns how many deliveries and bytes that is."""
-        produce, count, size = self._producer.produce, 0, 0
+    def write(self, topics: Sequence[str], partition: int, key: bytes, routed: Routed) -> int:
+        """Queue what a record became, its values for these topics; returns how many bytes that is."""
+        produce, size = self._producer.produce, 0
         # A removal has no values.
         for topic, value in zip(topics, routed.values, strict=False):
             if value is not None:
-                count += 1
                 size += len(value)
                 try:
                     produce(topic, value, key, partition)
@@ -82,7 +81,7 @@ class Writer:
                     self.produce(topic, partition, key, value)
         for topic, headers in routed.nulls:
             self.produce(topic, partition, key, None, headers)
-        return count + len(routed.nulls), size
+        return size
 
     def produce(
         self,

@@ -63,8 +63,9 @@ def test_a_quarantine_note_tells_where_and_why_and_carries_no_payload() -> None:
 
 def test_a_transaction_ends_at_each_of_its_limits() -> None:
     limits = Limits()
-    for deliveries, size, seconds in ((limits.deliveries_max, 0, 0.0), (0, limits.bytes_max, 0.0), (0, 0, 0.1)):
+    for events, size, seconds in ((limits.events_max, 0, 0.0), (1, limits.bytes_max, 0.0), (1, 0, 0.1)):
         budget = Budget(limits, begun_seconds=50.0)
         assert not budget.spent(50.0)
-        budget.took(deliveries, size)
+        for _ in range(events):
+            budget.took(size)
         assert budget.spent(50.0 + seconds)

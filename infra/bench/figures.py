@@ -1,0 +1,50 @@
+"""From samples of a running contestant to rates, CPU per delivery and ratios. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
+
+
+class Sample(NamedTuple):
+    """At `seconds` so many deliveries were stable on the log, and the processes had used so much CPU."""
+
+    seconds: float
+    deliveries: int
+    client_cpu: float
+    broker_cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One round of one contestant: deliveries a second, and CPU in microseconds for each."""
+
+    rate: float
+    client_us: float
+    broker_us: float
+
+
+def figure(samples: Sequence[Sample], *, since: float = 0.1, until: float = 0.95) -> Figure:
+    """The slope between two shares of all deliveries: start, warm-up and the tail do not count."""
+    total = samples[-1].deliveries - samples[0].deliveries
+    first = next(each for each in samples if each.deliveries - samples[0].deliveries >= since * total)
+    last = next(each for each in samples if each.deliveries - samples[0].deliveries >= until * total)
+    deliveries, seconds = last.deliveries - first.deliveries, last.seconds - first.seconds
+    if deliveries <= 0 or seconds <= 0:
+        raise ValueError("too few samples to measure a slope: run it with more events")
+    return Figure(
+        deliveries / seconds,
+        1e6 * (last.client_cpu - first.client_cpu) / deliveries,
+        1e6 * (last.broker_cpu - first.broker_cpu) / deliveries,
+    )
+
+
+def middle(rounds: Sequence[Figure]) -> Figure:
+    """The medians of several rounds."""
+    return Figure(
+        median(each.rate for each in rounds),
+        median(each.client_us for each in rounds),
+        median(each.broker_us for each in rounds),
+    )

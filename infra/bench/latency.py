@@ -1,0 +1,78 @@
+"""`bianhe bench latency`: from the provider's produce call to the subscriber's hands, at given rates."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import quantiles
+from typing import Any, Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from bianhe.infra.bench.city import PARTITIONS, City, a_city, mailboxes, resource, source_values
+from bianhe.infra.bench.race import StoodStill
+from bianhe.infra.kafka import clients
+from bianhe.schemas import names
+
+VIEWS: Final = 5
+_WARM_UP: Final = (500, 5.0)
+"""Events a second, and seconds."""
+_TICK_SECONDS: Final = 0.002
+_PATIENCE_SECONDS: Final = 30.0
+
+
+def measure(folder: Path, rates: Sequence[int], seconds: float) -> dict[str, Any]:
+    """p50 and p99 in milliseconds at each rate, seen by a read_committed consumer of one of five mailboxes."""
+    values = source_values()
+    with a_city(folder, [VIEWS]) as city:
+        city.start_router()
+        _at(city, values, *_WARM_UP)
+        rows = [{"rate": rate, **_at(city, values, rate, seconds)} for rate in rates]
+    ratios = {f"p99_to_p50_at_{row['rate']}": round(row["p99_ms"] / row["p50_ms"], 2) for row in rows}
+    return {"figures": rows, "ratios": ratios, "conditions": {"views": VIEWS, "seconds": seconds}}
+
+
+def _at(city: City, values: Sequence[bytes], rate: int, seconds: float) -> dict[str, float]:
+    """The p50 and p99 of all events of one rate."""
+    sent: list[float] = []
+    count = int(rate * seconds)
+    with clients.end_consumer(city.broker.connection(), "bench", "read_committed") as consumer:
+        places = [TopicPartition(mailboxes(VIEWS)[0], partition) for partition in range(PARTITIONS)]
+        for place in places:
+            place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
+        consumer.assign(places)
+        publishing = threading.Thread(target=_publish, args=(city, values, rate, count, sent))
+        publishing.start()
+        took = _received(consumer, count, sent)
+        publishing.join()
+    cuts = quantiles(took, n=100)
+    return {"p50_ms": round(1000 * cuts[49], 1), "p99_ms": round(1000 * cuts[98], 1)}
+
+
+def _publish(city: City, values: Sequence[bytes], rate: int, count: int, sent: list[float]) -> None:
+    """Produce at an even rate; `sent` gets the time of each."""
+    producer = clients.producer(city.broker.connection(), linger_ms=1)
+    topic, begun = names.source_topic(resource(VIEWS), 1), time.monotonic()
+    while len(sent) < count:
+        due = min(int((time.monotonic() - begun) * rate) + 1, count)
+        for number in range(len(sent), due):
+            sent.append(time.monotonic())
+            producer.produce(topic, values[number % len(values)], str(number), number % PARTITIONS)
+        producer.poll(0)
+        time.sleep(_TICK_SECONDS)
+    producer.flush(30)
+
+
+def _received(consumer: Consumer, count: int, sent: Sequence[float]) -> list[float]:
+    """How long each event took; raises StoodStill."""
+    took: list[float] = []
+    deadline = time.monotonic() + count * _TICK_SECONDS + _PATIENCE_SECONDS
+    while len(took) < count:
+        messages = consumer.consume(500, 0.01)
+        now = time.monotonic()
+        took += [now - sent[int(message.key() or b"0")] for message in messages if message.error() is None]
+        if now > deadline:
+            raise StoodStill(f"{len(took)} of {count} events arrived", cure="try a lower rate: --rate")
+    return took
