@@ -98,7 +98,8 @@ class Worker:
             self._consumer.consume(0, 0)
             time.sleep(self._limits.idle_wait_seconds)
             return
-        messages = self._next_messages(self._limits.idle_wait_seconds)
+        # The first record begins a transaction; the rest is fetched within it.
+        messages = self._next_messages(self._limits.idle_wait_seconds, 1)
         if messages and self._plan.awaiting:
             self._look_for_topics()
         begun = time.monotonic()
@@ -113,7 +114,7 @@ class Worker:
         """Whether something must be written down although nothing arrived."""
         return self._acknowledged < self._plan.policy_version or any(s.changed for s in self._states.values())
 
-    def _next_messages(self, wait_seconds: float) -> list[Message]:
+    def _next_messages(self, wait_seconds: float, count: int) -> list[Message]:
         if self._backlog:
             messages = list(self._backlog)
             self._backlog.clear()
@@ -121,7 +122,7 @@ class Worker:
         if not self._plan.routes:
             time.sleep(max(wait_seconds, 0))
             return []
-        arrived = self._consumer.consume(self._limits.records_per_fetch, max(wait_seconds, 0))
+        arrived = self._consumer.consume(count, max(wait_seconds, 0))
         return [message for message in arrived if self._is_record(message)]
 
     def _is_record(self, message: Message) -> bool:
@@ -193,9 +194,10 @@ class Worker:
             self._writer.begin()
             while not self._route(messages, budget) and self._writer.is_open and not self._plan.awaiting:
                 patience = budget.patience(time.monotonic())
-                messages = self._next_messages(patience)
-                if not messages and patience <= 0:
+                # Less than was asked for is all there was: who waits for more makes everybody wait.
+                if patience <= 0 and len(messages) < self._limits.records_per_fetch:
                     break
+                messages = self._next_messages(patience, self._limits.records_per_fetch)
             if self._writer.is_open:
                 self._commit()
             else:
