@@ -17,11 +17,11 @@ from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.raw_log import RawLogs
 from support.broker import eventually
 from support.city import City, a_city
+from support.judged import PSEUDONYM_KEY, judged
 from support.policy_bodies import MAILBOX, SOURCE, channel, granted, population, writers
 from support.records import person
 
 PARTITIONS = 2
-PSEUDONYM_KEY = bytes(32)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +53,6 @@ def waits(city: City) -> bool:
     with RawLogs(connection) as logs:
         books = read_books(kafka.Cluster(logs, connection), Report())
     return not all(books.views.get(f"{SOURCE}/{number}/{MAILBOX}", {}).get("joined") for number in range(PARTITIONS))
-
-
-def judged(city: City, dump: Path | None = None) -> Report:
-    connection = city.broker.connection()
-    with RawLogs(connection) as logs:
-        cluster = kafka.Cluster(logs, connection)
-        if dump is not None:
-            kafka.dump(cluster, dump)
-        return check(cluster, PSEUDONYM_KEY)
 
 
 def test_a_bus_is_valid_online_and_from_a_dump_until_a_record_stands_there_that_nobody_routed(

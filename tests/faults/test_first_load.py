@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from bianhe.consumers.checker.findings import Verdict
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.log import LogReader
 from bianhe.schemas import names
@@ -13,6 +14,7 @@ from bianhe.schemas.view import grant_view
 from support.broker import eventually
 from support.city import ROUTER, City, a_city
 from support.first_load import RULE, the_view
+from support.judged import judged
 from support.policy_bodies import MAILBOX, SOURCE, channel, granted, population, writers
 from support.records import contract, person, read
 
@@ -67,6 +69,8 @@ def test_a_first_load_under_traffic_and_kills_gives_each_entity_once_and_then_ev
         publish(city, chance, 1_000)
         assert city.routed(SOURCE)
 
+        report = judged(city)
+        assert report.verdict is Verdict.VALID, (report.findings, report.unknown)
         ends = views(city)
         assert all(end.begin > 0 for end in ends)
         schema = grant_view(contract(), granted(RULE).grant).schema()

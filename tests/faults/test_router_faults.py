@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bianhe.consumers.checker.findings import Verdict
 from bianhe.consumers.router.kafka import worker
 from bianhe.consumers.router.kafka.writer import WorkerStops
 from bianhe.consumers.router.limits import Limits
@@ -24,6 +25,7 @@ from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Reason
 from support.broker import eventually
 from support.city import ROUTER, City, a_city
+from support.judged import judged
 from support.policy_bodies import MAILBOX, OPEN, SOURCE, channel, granted, population, writers
 from support.records import contract, person
 
@@ -36,6 +38,8 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     with a_city(tmp_path_factory.mktemp("city")) as running:
         running.decide(writers(), population(PARTITIONS), channel(), granted(RULE))
         yield running
+        report = judged(running)
+        assert report.verdict is Verdict.VALID, (report.findings, report.unknown)
 
 
 class Flow:
@@ -74,6 +78,8 @@ def as_router(city: City) -> Connection:
 
 
 def judge(city: City, flow: Flow) -> None:
+    report = judged(city)
+    assert report.verdict is Verdict.VALID, (report.findings, report.unknown)
     opened = city.delivered(OPEN, open_view(contract()).schema(), PARTITIONS)
     assert sum(map(len, opened.values())) == len(flow.written)
     for partition in opened.values():
