@@ -42,6 +42,16 @@ def test_every_data_file_of_a_room_is_packaged() -> None:
     assert needed <= packaged
 
 
+def test_what_judges_the_bus_shares_names_and_errors_with_it_and_nothing_else() -> None:
+    modules = {path.stem for path in (ROOT / "schemas").glob("*.py")} - {"__init__", "errors", "names"}
+    modules |= {path.parent.name for path in (ROOT / "schemas").glob("*/__init__.py")}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    judges = [contract for contract in settings["contracts"] if "shares no code" in contract["name"]]
+    assert len(judges) == 2
+    for contract in judges:
+        assert {f"bianhe.schemas.{module}" for module in modules} <= set(contract["forbidden_modules"])
+
+
 def test_nothing_else_lies_at_the_root() -> None:
     visible = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert {name for name in visible - UNTRACKED if not name.endswith(".egg-info")} == AT_THE_ROOT
