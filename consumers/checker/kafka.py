@@ -8,6 +8,8 @@ from typing import Final
 
 from bianhe.consumers.checker import streams
 from bianhe.consumers.checker.batches import entries
+from bianhe.consumers.checker.findings import Floor, Report
+from bianhe.consumers.checker.judgement import check
 from bianhe.consumers.checker.log import Entry, Extent, Place, Rule
 from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.connection import Connection
@@ -62,12 +64,20 @@ class Cluster:
             yield from (entry for entry in entries(piece) if extent.start <= entry.offset < extent.end)
 
 
-def dump(cluster: Cluster, folder: Path) -> None:
+def check_cluster(connection: Connection, pseudonym_key: bytes | None, floor: Floor | None = None) -> Report:
+    """Judge a running bus as it stands now. The account must be allowed to read every topic and access rule."""
+    with RawLogs(connection) as logs:
+        return check(Cluster(logs, connection), pseudonym_key, floor)
+
+
+def dump_cluster(connection: Connection, folder: Path) -> None:
     """Write all that a judgement needs into a new folder, which then holds personal data. Raises NoDump."""
-    streams.make_folder(folder)
-    for place in cluster.extents:
-        streams.write_batches(folder, place, cluster.batches(place))
-    streams.write_cluster(folder, cluster.extents, cluster.rules, cluster.settled)
+    with RawLogs(connection) as logs:
+        cluster = Cluster(logs, connection)
+        streams.make_folder(folder)
+        for place in cluster.extents:
+            streams.write_batches(folder, place, cluster.batches(place))
+        streams.write_cluster(folder, cluster.extents, cluster.rules, cluster.settled)
 
 
 def _order(place: Place) -> tuple[int, Place]:

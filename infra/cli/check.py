@@ -15,7 +15,6 @@ from bianhe.consumers.checker.judgement import check as judge
 from bianhe.consumers.checker.streams import Dump
 from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
 from bianhe.infra.kafka.components import component
-from bianhe.infra.kafka.raw_log import RawLogs
 from bianhe.infra.settings import Settings, load, read_secret
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
@@ -40,16 +39,15 @@ def check(
     """Judge from the raw logs whether this bus kept its promises; exit code 1 if not, 3 if it cannot be told."""
     settings, floor = load(), Floor(deliveries=at_least)
     key = _pseudonym_key(settings)
-    if folder is not None:
-        report = judge(Dump(folder), key, floor)
-    else:
+    if folder is None:
         connection = component(settings.kafka, ADMIN_ACCOUNT)
-        with RawLogs(connection) as logs:
-            cluster = kafka.Cluster(logs, connection)
-            if dump is not None:
-                kafka.dump(cluster, dump)
-                err.print(f"dump written to {dump}; it holds personal data")
-            report = judge(Dump(dump) if dump is not None else cluster, key, floor)
+        if dump is None:
+            report = kafka.check_cluster(connection, key, floor)
+        else:
+            kafka.dump_cluster(connection, dump)
+            err.print(f"dump written to {dump}; it holds personal data")
+    if (dumped := folder or dump) is not None:
+        report = judge(Dump(dumped), key, floor)
     _print(report, output)
     raise typer.Exit(_EXITS[report.verdict])
 

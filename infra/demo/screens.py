@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from bianhe.consumers import Event
+from bianhe.consumers.checker.findings import Kind, Report, Verdict
 from bianhe.infra.demo.attempts import Answer
 from bianhe.infra.demo.drift import DIFFERENCES, Drift
 from bianhe.infra.demo.recount import Difference
@@ -171,6 +172,16 @@ class Screen:
             "found and closed" if drift.found[0] == DIFFERENCES and not drift.differences else "[bold red]not closed[/]"
         )
         self._console.print(f"drift: 1 access rule without a grant, {state}")
+
+    def judgement(self, report: Report) -> None:
+        """What the checker says of the raw logs."""
+        self._head("the raw logs, read and judged by a program that shares no code with the router")
+        color = "green" if report.verdict is Verdict.VALID else "bold red"
+        self._console.print(
+            f"$ bianhe check\n[{color}]{report.verdict}[/]: {report.checked[Kind.PROJECTION]:,} deliveries of "
+            f"{report.checked[Kind.QUARANTINE]:,} source records, {report.checked[Kind.ATOMICITY]:,} journal entries, "
+            f"{report.checked[Kind.TIMELINE]:,} policy records, {report.checked[Kind.ACCESS]:,} access rules"
+        )
 
     def end(self, differences: Collection[Difference], seconds: float) -> None:
         """Whether every number is what the recount expects; if not, which are not."""

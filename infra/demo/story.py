@@ -10,6 +10,8 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Final
 
+from bianhe.consumers.checker.findings import Kind, Report, Verdict
+from bianhe.consumers.checker.kafka import check_cluster
 from bianhe.infra.demo import attempts, tasks
 from bianhe.infra.demo.drift import Drift, drift
 from bianhe.infra.demo.files import Papers, write_rows
@@ -72,6 +74,7 @@ class Outcome:
     answers: list[attempts.Answer]
     revoked: Revoked
     drift: Drift
+    judged: Report
     differences: list[Difference]
 
     @property
@@ -104,8 +107,11 @@ def tell(bus: RunningBus, folder: Path, events: int, seed: int, screen: Screen) 
             screen.revocation(revoked)
         drifted = drift(stage, OUTSIDER, POPULATION_CHANNEL)
         screen.drift(drifted)
+        judged = check_cluster(stage.admin, stage.pseudonym_key)
+        screen.judgement(judged)
+    found += _unjudged(judged)
     found += [*_unrefused([outside, *answers]), *revoked.differences, *drifted.differences]
-    return Outcome(flow, answers, revoked, drifted, found)
+    return Outcome(flow, answers, revoked, drifted, judged, found)
 
 
 def facts(outcome: Outcome) -> str:
@@ -123,6 +129,10 @@ def facts(outcome: Outcome) -> str:
         "refused": {one.what: one.answer for one in outcome.answers},
         "revoked": {"grant": outcome.revoked.grant, "edge": outcome.revoked.edge, "ends": outcome.revoked.ends},
         "drift": {"rule": outcome.drift.rule, "exit_codes": [code for code, _ in outcome.drift.steps]},
+        "judged": {
+            "verdict": outcome.judged.verdict,
+            "checked": {kind: outcome.judged.checked[kind] for kind in Kind},
+        },
         "differences": [str(one) for one in outcome.differences],
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
@@ -233,6 +243,12 @@ def refused_attempts(stage: Stage) -> list[attempts.Answer]:
         open_channel=POPULATION_CHANNEL,
         others_group=names.group(VICTIM, "main"),
     )
+
+
+def _unjudged(report: Report) -> list[Difference]:
+    """What keeps the checker from saying that the bus kept its promises."""
+    reasons = [*map(str, report.findings), *report.unknown]
+    return [Difference("raw logs", "verdict", Verdict.VALID, reason) for reason in reasons]
 
 
 def _unrefused(answers: Collection[attempts.Answer]) -> list[Difference]:
