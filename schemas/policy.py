@@ -4,31 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
+from bianhe.schemas import names
 from bianhe.schemas.grant import Grant
 from bianhe.schemas.records.policy import (
     GENESIS,
     BrokenPolicyLog,
+    Closed,
     Department,
     Effective,
     Granted,
     OpenChannel,
     PolicyRecord,
     Resource,
+    Resumed,
     Revoked,
+    Suspended,
     Writers,
 )
+from bianhe.schemas.records.receipt import Receipt
 
 
 class GrantState(StrEnum):
     """Where a grant stands on the policy log."""
 
     ACTIVE = "active"
+    SUSPENDED = "suspended"
     REVOKING = "revoking"
     EFFECTIVE = "effective"
+    CLOSED = "closed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was revoked: there is no way back."""
+        return self not in (GrantState.ACTIVE, GrantState.SUSPENDED)
+
+
+class Moment(NamedTuple):
+    """A record of the policy log: its number, and when what it says was decided."""
+
+    version: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +57,13 @@ class GrantInForce:
 
     granted: Granted
     state: GrantState = GrantState.ACTIVE
+    reached: Mapping[GrantState, Moment] = field(default_factory=dict)
+    """When it last came into each state."""
+    suspension: Suspended | None = None
+    revocation: Revoked | None = None
     edge: Mapping[int, int] = field(default_factory=dict)
-    revoked_at: int = 0
-    """Policy version of the revocation, 0 before there is one."""
+    fenced: tuple[str, ...] = ()
+    receipt: Receipt | None = None
 
     @property
     def grant(self) -> Grant:
@@ -50,8 +74,19 @@ class GrantInForce:
         return self.granted.topic
 
     @property
+    def has_mailbox(self) -> bool:
+        return self.topic.startswith(names.GRANT_PREFIX)
+
+    @property
     def readable(self) -> bool:
-        return self.state is not GrantState.EFFECTIVE
+        """Whether its access rule stands. A suspended mailbox may be read: nothing is written to it."""
+        if self.state is GrantState.SUSPENDED:
+            return self.has_mailbox
+        return self.state in (GrantState.ACTIVE, GrantState.REVOKING)
+
+    def entering(self, state: GrantState, record: PolicyRecord) -> GrantInForce:
+        """The same grant in another state, by a record of the log."""
+        return replace(self, state=state, reached={**self.reached, state: Moment(record.number, record.at)})
 
 
 @dataclass(frozen=True)
@@ -61,6 +96,8 @@ class Policy:
     version: int = 0
     head: str = GENESIS
     writers: tuple[str, ...] = ()
+    former_writers: frozenset[str] = frozenset()
+    """Transactional ids that were writers once and are none now."""
     departments: Mapping[str, Department] = field(default_factory=dict)
     resources: Mapping[tuple[str, int], Resource] = field(default_factory=dict)
     """The present state of each resource, by code and version."""
@@ -91,7 +128,8 @@ class _Folding:
     """Copies the maps once for a batch of records, not once per record."""
 
     def __init__(self, policy: Policy) -> None:
-        self._version, self._head, self._writers = policy.version, policy.head, policy.writers
+        self._version, self._head = policy.version, policy.head
+        self._writers, self._former_writers = policy.writers, policy.former_writers
         self._departments, self._resources = dict(policy.departments), dict(policy.resources)
         self._revisions = dict(policy.revisions)
         self._channels, self._grants = dict(policy.open_channels), dict(policy.grants)
@@ -106,6 +144,7 @@ class _Folding:
         self._version, self._head = record.number, record.hash
         match record.body:
             case Writers(transactional_ids=ids):
+                self._former_writers = (self._former_writers | {*self._writers}) - {*ids}
                 self._writers = ids
             case Department() as department:
                 self._departments[department.code] = department
@@ -118,12 +157,8 @@ class _Folding:
                 self._channels[channel.topic] = channel
             case Granted() as granted:
                 self._begin(granted)
-            case Revoked(grant=number):
-                revoking = replace(self._known(number), state=GrantState.REVOKING, revoked_at=record.number)
-                self._grants[number] = revoking
-            case Effective(grant=number, edge=edge):
-                ends = {int(partition): end for partition, end in edge.items()}
-                self._grants[number] = replace(self._known(number), state=GrantState.EFFECTIVE, edge=ends)
+            case Suspended() | Resumed() | Revoked() | Effective() | Closed():
+                self._change(record)
 
     def _begin(self, granted: Granted) -> None:
         if granted.digest != granted.grant.digest:
@@ -131,6 +166,28 @@ class _Folding:
         if granted.grant.number in self._grants:
             raise BrokenPolicyLog(f"{granted.grant.number} is granted twice")
         self._grants[granted.grant.number] = GrantInForce(granted)
+
+    def _change(self, record: PolicyRecord) -> None:
+        """A grant comes into another state. What has ended stays ended, and each of its steps is taken once."""
+        body = record.body
+        assert isinstance(body, Suspended | Resumed | Revoked | Effective | Closed)
+        number = body.receipt.grant if isinstance(body, Closed) else body.grant
+        grant = self._known(number)
+        match body:
+            case Suspended() if not grant.state.ended:
+                grant = replace(grant.entering(GrantState.SUSPENDED, record), suspension=body)
+            case Resumed() if not grant.state.ended:
+                grant = replace(grant.entering(GrantState.ACTIVE, record), suspension=None)
+            case Revoked() if not grant.state.ended:
+                grant = replace(grant.entering(GrantState.REVOKING, record), revocation=body)
+            case Effective(edge=edge, fenced=fenced) if grant.state is GrantState.REVOKING:
+                ends = {int(partition): end for partition, end in edge.items()}
+                grant = replace(grant.entering(GrantState.EFFECTIVE, record), edge=ends, fenced=fenced)
+            case Closed(receipt=receipt) if grant.state is GrantState.EFFECTIVE:
+                grant = replace(grant.entering(GrantState.CLOSED, record), receipt=receipt)
+            case _:
+                pass
+        self._grants[number] = grant
 
     def _known(self, number: str) -> GrantInForce:
         if number not in self._grants:
@@ -142,6 +199,7 @@ class _Folding:
             version=self._version,
             head=self._head,
             writers=self._writers,
+            former_writers=self._former_writers,
             departments=MappingProxyType(self._departments),
             resources=MappingProxyType(self._resources),
             revisions=MappingProxyType(self._revisions),

@@ -61,6 +61,10 @@ class Timeline:
     departments: dict[str, Document] = field(default_factory=dict)
     readers: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Number of a grant whose access rule stands, to department and topic."""
+    standing: dict[str, str] = field(default_factory=dict)
+    """Number of every grant, to the last of its records that counted."""
+    given: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Number of every grant, to department and topic."""
 
     def contract(self, source: str, version: int) -> Document:
         """The latest contract of a source under a version."""
@@ -124,17 +128,8 @@ def _take(timeline: Timeline, number: int, body: Document, report: Report) -> No
             _open_channel(timeline, number, body)
         case "granted":
             _granted(timeline, number, body)
-        case "revoked":
-            _, topic = timeline.readers[body["grant"]]
-            if topic.startswith(names.GRANT_PREFIX):
-                timeline.feeds[topic].ends(number)
-        case "effective":
-            _, topic = timeline.readers.pop(body["grant"])
-            if topic.startswith(names.GRANT_PREFIX):
-                feed = timeline.feeds[topic]
-                if feed.active(number):
-                    raise ValueError(f"{body['grant']} ends without having been revoked")
-                feed.edge = {int(partition): offset for partition, offset in body["edge"].items()}
+        case "suspended" | "resumed" | "revoked" | "effective" | "closed":
+            _changed(timeline, number, body)
         case kind:
             report.doubt(f"policy record {number} is of the kind {kind!r}, which the checker does not know")
 
@@ -154,11 +149,45 @@ def _open_channel(timeline: Timeline, number: int, body: Document) -> None:
     )
 
 
+_FOLLOWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "suspended": ("granted", "resumed", "suspended"),
+    "resumed": ("granted", "resumed", "suspended"),
+    "revoked": ("granted", "resumed", "suspended"),
+    "effective": ("revoked",),
+    "closed": ("effective",),
+}
+"""After which records of a grant another one counts: what has ended stays ended."""
+
+
+def _changed(timeline: Timeline, number: int, body: Document) -> None:
+    kind, grant = body["kind"], body["receipt"]["grant"] if body["kind"] == "closed" else body["grant"]
+    given = timeline.given[grant]
+    if timeline.standing[grant] not in _FOLLOWS[kind]:
+        return
+    timeline.standing[grant] = kind
+    _, topic = given
+    if not topic.startswith(names.GRANT_PREFIX):
+        if kind in ("suspended", "effective"):
+            timeline.readers.pop(grant, None)
+        elif kind == "resumed":
+            timeline.readers[grant] = given
+        return
+    feed = timeline.feeds[topic]
+    if kind in ("suspended", "revoked"):
+        feed.ends(number)
+    elif kind == "resumed" and not feed.active(number):
+        feed.spans.append([number, FOR_EVER])
+    elif kind == "effective":
+        timeline.readers.pop(grant)
+        feed.edge = {int(partition): offset for partition, offset in body["edge"].items()}
+
+
 def _granted(timeline: Timeline, number: int, body: Document) -> None:
     grant, topic = body["grant"], body["topic"]
-    if grant["number"] in timeline.readers or (topic.startswith(names.GRANT_PREFIX) and topic in timeline.feeds):
+    if grant["number"] in timeline.given or (topic.startswith(names.GRANT_PREFIX) and topic in timeline.feeds):
         raise ValueError(f"{grant['number']} is granted twice")
-    timeline.readers[grant["number"]] = (grant["department"], topic)
+    timeline.standing[grant["number"]] = "granted"
+    timeline.given[grant["number"]] = timeline.readers[grant["number"]] = (grant["department"], topic)
     if topic.startswith(names.GRANT_PREFIX):
         end = datetime.combine(datetime.fromisoformat(grant["until"]) + timedelta(days=1), time.min, _CITY)
         timeline.feeds[topic] = Feed(

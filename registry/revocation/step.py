@@ -78,9 +78,9 @@ def next_step(policy: Policy, number: str, seen: ClusterView) -> Step:
     The same inputs give the same step, so a revocation that was cut off resumes by asking again.
     """
     grant = policy.grants.get(number)
-    if grant is None or grant.state is GrantState.ACTIVE:
+    if grant is None or not grant.state.ended:
         return WaitForLog()
-    if grant.state is GrantState.EFFECTIVE:
+    if grant.state is not GrantState.REVOKING:
         rule = reading_rule(grant)
         knowing = seen.brokers_with(rule)
         # Another grant of the same department may still carry the same open channel.
@@ -89,14 +89,15 @@ def next_step(policy: Policy, number: str, seen: ClusterView) -> Step:
         return Closed(grant.edge, len(knowing))
     if seen.is_effective_decided(number):
         return WaitForLog()
+    version = grant.reached[GrantState.REVOKING].version
     if grant.topic in policy.open_channels:
-        return MarkEffective(grant.revoked_at, 0, {})
-    if late := tuple(writer for writer in policy.writers if seen.acknowledged(writer) < grant.revoked_at):
-        return WaitForWriters(grant.revoked_at, late, len(policy.writers))
+        return MarkEffective(version, 0, {})
+    if late := tuple(writer for writer in policy.writers if seen.acknowledged(writer) < version):
+        return WaitForWriters(version, late, len(policy.writers))
     ends = seen.stable_ends(grant.topic)
     if ends is None or len(ends) < policy.resources[grant.grant.resource, grant.grant.version].partitions:
         return WaitForEnds(grant.topic)
-    return MarkEffective(grant.revoked_at, len(policy.writers), ends)
+    return MarkEffective(version, len(policy.writers), ends)
 
 
 def line(step: Step) -> str:

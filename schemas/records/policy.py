@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
 import rfc8785
@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.grant import Frozen, Grant
+from bianhe.schemas.records.receipt import Receipt
 
 GENESIS: Final = "0" * 64
 """What the first record names as its predecessor."""
@@ -76,6 +77,24 @@ class Granted(Frozen):
     view_schema: str
 
 
+class Suspended(Frozen):
+    """A grant stands still: nothing is delivered under it until it is resumed, or ends (809 article 27)."""
+
+    kind: Literal["suspended"] = "suspended"
+    grant: str
+    ground: str
+    correct_by: date
+    decided_by: str
+
+
+class Resumed(Frozen):
+    """A suspended grant goes on from where it stood still."""
+
+    kind: Literal["resumed"] = "resumed"
+    grant: str
+    decided_by: str
+
+
 class Revoked(Frozen):
     """A grant ends: from here on nothing more is delivered under it."""
 
@@ -83,6 +102,8 @@ class Revoked(Frozen):
     grant: str
     ground: str
     decided_by: str
+    withdraw: bool = False
+    """Whether what was delivered is deleted from the mailbox too."""
 
 
 class Effective(Frozen):
@@ -92,10 +113,20 @@ class Effective(Frozen):
     grant: str
     edge: dict[str, int] = Field(default_factory=dict)
     """Partition (as text) to the offset from which nothing is under this grant."""
+    fenced: tuple[str, ...] = ()
+    """Writers that did not acknowledge the revocation and were shut out."""
+
+
+class Closed(Frozen):
+    """Nothing can be read under a revoked grant any more: the receipt."""
+
+    kind: Literal["closed"] = "closed"
+    receipt: Receipt
 
 
 Body = Annotated[
-    Writers | Department | Resource | OpenChannel | Granted | Revoked | Effective, Field(discriminator="kind")
+    Writers | Department | Resource | OpenChannel | Granted | Suspended | Resumed | Revoked | Effective | Closed,
+    Field(discriminator="kind"),
 ]
 _BODY: Final[TypeAdapter[Body]] = TypeAdapter(Body)
 

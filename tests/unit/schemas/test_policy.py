@@ -1,19 +1,25 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bianhe.schemas.policy import EMPTY, GrantState, fold
 from bianhe.schemas.records.policy import (
     GENESIS,
     Body,
     BrokenPolicyLog,
+    Closed,
     Effective,
     PolicyRecord,
+    Resumed,
     Revoked,
+    Suspended,
     decode_body,
     encode_body,
 )
-from support.policy_bodies import MAILBOX, channel, granted, policy, population, writers
+from bianhe.schemas.records.receipt import Receipt
+from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population, writers
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 BODIES: tuple[Body, ...] = (
@@ -23,14 +29,34 @@ BODIES: tuple[Body, ...] = (
     granted(),
     Revoked(grant="G-2026-0001", ground="purpose-met", decided_by="gongan"),
     Effective(grant="G-2026-0001", edge={"0": 5}),
+    Closed(
+        receipt=Receipt(
+            number="R-2026-0001",
+            grant="G-2026-0001",
+            digest=granted().digest,
+            department="renshe",
+            resource="population",
+            topic=MAILBOX,
+            ground="purpose-met",
+            decided_by="gongan",
+            decided_at=AT,
+            policy=5,
+            edge={"0": 5},
+            effective_at=AT,
+            brokers=(1,),
+            closed_at=AT,
+        )
+    ),
 )
+SUSPENDED = Suspended(grant="G-2026-0001", ground="misuse", correct_by=date(2026, 12, 20), decided_by="gongan")
+RESUMED = Resumed(grant="G-2026-0001", decided_by="gongan")
 
 
 def record(number: int, previous: str, body: Body) -> PolicyRecord:
     return PolicyRecord(number=number, previous=previous, id=f"id-{number}", at=AT, body=body)
 
 
-@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.kind)
+@pytest.mark.parametrize("body", [*BODIES, SUSPENDED, RESUMED], ids=lambda body: body.kind)
 def test_a_record_is_read_as_it_was_written(body: Body) -> None:
     written = record(1, GENESIS, body)
     assert PolicyRecord.decode(written.encode()) == written
@@ -71,12 +97,31 @@ def test_a_grant_begins_once_and_ends_only_if_it_began() -> None:
 
 def test_a_grant_keeps_its_access_rules_until_it_is_effective() -> None:
     states = []
-    for known in range(4, 7):
+    for known in range(4, 8):
         grant = policy(*BODIES[:known]).grants["G-2026-0001"]
         states.append((grant.state, grant.readable))
-    assert states == [(GrantState.ACTIVE, True), (GrantState.REVOKING, True), (GrantState.EFFECTIVE, False)]
+    ends = [(GrantState.EFFECTIVE, False), (GrantState.CLOSED, False)]
+    assert states == [(GrantState.ACTIVE, True), (GrantState.REVOKING, True), *ends]
     ended = policy(*BODIES).grants["G-2026-0001"]
-    assert (ended.topic, ended.edge, ended.revoked_at) == (MAILBOX, {0: 5}, 5)
+    assert (ended.topic, ended.edge, ended.reached[GrantState.REVOKING].version) == (MAILBOX, {0: 5}, 5)
+
+
+@pytest.mark.parametrize(("topic", "readable"), [(MAILBOX, True), (OPEN, False)])
+def test_a_suspended_grant_can_be_resumed_and_revoked(topic: str, readable: bool) -> None:
+    begins = granted().model_copy(update={"topic": topic})
+    stands_still = policy(begins, SUSPENDED).grants["G-2026-0001"]
+    assert (stands_still.state, stands_still.readable) == (GrantState.SUSPENDED, readable)
+    assert policy(begins, SUSPENDED, RESUMED).grants["G-2026-0001"].state is GrantState.ACTIVE
+    assert policy(begins, SUSPENDED, BODIES[4]).grants["G-2026-0001"].state is GrantState.REVOKING
+
+
+@given(st.lists(st.sampled_from([*BODIES[4:], SUSPENDED, RESUMED]), max_size=8))
+def test_what_has_ended_stays_ended(bodies: list[Body]) -> None:
+    order = list(GrantState)
+    states = [policy(BODIES[3], *bodies[:count]).grants["G-2026-0001"].state for count in range(len(bodies) + 1)]
+    ended = [order.index(state) for state in states if state.ended]
+    assert ended == sorted(ended)
+    assert all(state.ended for state in states[len(states) - len(ended) :])
 
 
 def test_folding_in_parts_equals_folding_at_once() -> None:
