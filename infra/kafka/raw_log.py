@@ -23,6 +23,8 @@ Place = tuple[str, int]
 Point = Literal["start", "end", "stable"]
 
 _FETCH_BYTES: Final = 8 * 1024 * 1024
+_FRESH_SECONDS: Final = 20.0
+"""A broker closes a connection that is idle or whose login is old, either as early as after 30 s."""
 _HEAD: Final = struct.Struct(">qi")
 _TIMESTAMPS: Final = {"start": -2, "end": -1, "stable": -1}
 
@@ -46,7 +48,7 @@ class RawLogs:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for session in self._sessions.values():
-            session.__exit__(kind, error, trace)
+            session.close()
 
     def offset(self, place: Place, point: Point) -> int:
         """Where a partition starts, where it ends, or up to where all transactions are decided (stable)."""
@@ -119,9 +121,13 @@ class RawLogs:
 
     def _leader(self, place: Place) -> Session:
         address = self.leaders[place]
-        if address not in self._sessions:
-            self._sessions[address] = Session(self._connection, (address,), timeout=30.0)
-        return self._sessions[address]
+        session = self._sessions.get(address)
+        if session is not None and time.monotonic() - session.since > _FRESH_SECONDS:
+            session.close()
+            session = None
+        if session is None:
+            session = self._sessions[address] = Session(self._connection, (address,), timeout=30.0)
+        return session
 
     def _check(self, code: int, doing: str) -> None:
         if code:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from kafka.net.sasl.scram import ScramClient  # type: ignore[import-untyped]
 from kafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
@@ -39,6 +40,7 @@ class Session:
         except BaseException:
             self._socket.close()
             raise
+        self.since: Final = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +48,10 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection up."""
         self._socket.close()
 
     def ask(self, request: Message) -> Message:
