@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from immutables import Map
 
 from bianhe.schemas import names
 from bianhe.schemas.grant import Grant
@@ -89,28 +90,34 @@ class GrantInForce:
         return replace(self, state=state, reached={**self.reached, state: Moment(record.number, record.at)})
 
 
+ResourceKey = tuple[str, int]
+"""Code and version of a resource."""
+
+
 @dataclass(frozen=True)
 class Policy:
-    """All that is in force at `version`, the number of the last record folded."""
+    """All that is in force at `version`, the number of the last record folded.
+
+    Its maps share what did not change with those of the policy before, and have no order.
+    """
 
     version: int = 0
     head: str = GENESIS
     writers: tuple[str, ...] = ()
     former_writers: frozenset[str] = frozenset()
     """Transactional ids that were writers once and are none now."""
-    departments: Mapping[str, Department] = field(default_factory=dict)
-    resources: Mapping[tuple[str, int], Resource] = field(default_factory=dict)
-    """The present state of each resource, by code and version."""
-    revisions: Mapping[tuple[str, int], tuple[Resource, ...]] = field(default_factory=dict)
+    departments: Map[str, Department] = field(default_factory=Map)
+    resources: Map[ResourceKey, Resource] = field(default_factory=Map)
+    """The present state of each resource."""
+    revisions: Map[ResourceKey, tuple[Resource, ...]] = field(default_factory=Map)
     """Every contract that a record on the source topic may be written under, the first one first."""
-    open_channels: Mapping[str, OpenChannel] = field(default_factory=dict)
-    """Every open channel that ever was, by topic; the last revision of a resource is the one written."""
-    grants: Mapping[str, GrantInForce] = field(default_factory=dict)
-
-    def present_channel(self, resource: str, version: int) -> OpenChannel | None:
-        """The open channel that is written now, None where the resource has no unconditional item."""
-        revisions = [c for c in self.open_channels.values() if (c.resource, c.version) == (resource, version)]
-        return max(revisions, key=lambda channel: channel.revision, default=None)
+    open_channels: Map[str, OpenChannel] = field(default_factory=Map)
+    """Every open channel that ever was, by topic."""
+    present_channels: Map[ResourceKey, OpenChannel] = field(default_factory=Map)
+    """The open channel that is written now, its last revision; none where a resource has no unconditional item."""
+    grants: Map[str, GrantInForce] = field(default_factory=Map)
+    mailboxes: Map[ResourceKey, Map[str, GrantInForce]] = field(default_factory=Map)
+    """The active grants of each resource that have a mailbox."""
 
 
 EMPTY: Final = Policy()
@@ -125,14 +132,15 @@ def fold(policy: Policy, records: Iterable[PolicyRecord]) -> Policy:
 
 
 class _Folding:
-    """Copies the maps once for a batch of records, not once per record."""
+    """Changes what the records touch, and copies nothing else."""
 
     def __init__(self, policy: Policy) -> None:
         self._version, self._head = policy.version, policy.head
         self._writers, self._former_writers = policy.writers, policy.former_writers
-        self._departments, self._resources = dict(policy.departments), dict(policy.resources)
-        self._revisions = dict(policy.revisions)
-        self._channels, self._grants = dict(policy.open_channels), dict(policy.grants)
+        self._departments, self._resources = policy.departments.mutate(), policy.resources.mutate()
+        self._revisions = policy.revisions.mutate()
+        self._channels, self._present = policy.open_channels.mutate(), policy.present_channels.mutate()
+        self._grants, self._mailboxes = policy.grants.mutate(), policy.mailboxes.mutate()
 
     def take(self, record: PolicyRecord) -> None:
         if record.number != self._version + 1 or record.previous != self._head:
@@ -155,6 +163,8 @@ class _Folding:
                 self._revisions[key] = (*earlier, resource)
             case OpenChannel() as channel:
                 self._channels[channel.topic] = channel
+                key = channel.resource, channel.version
+                self._present[key] = max(channel, self._present.get(key, channel), key=lambda each: each.revision)
             case Granted() as granted:
                 self._begin(granted)
             case Suspended() | Resumed() | Revoked() | Effective() | Closed():
@@ -165,7 +175,7 @@ class _Folding:
             raise BrokenPolicyLog(f"{granted.grant.number} does not have the hash that its record names")
         if granted.grant.number in self._grants:
             raise BrokenPolicyLog(f"{granted.grant.number} is granted twice")
-        self._grants[granted.grant.number] = GrantInForce(granted)
+        self._put(GrantInForce(granted))
 
     def _change(self, record: PolicyRecord) -> None:
         """A grant comes into another state. What has ended stays ended, and each of its steps is taken once."""
@@ -187,7 +197,17 @@ class _Folding:
                 grant = replace(grant.entering(GrantState.CLOSED, record), receipt=receipt)
             case _:
                 pass
-        self._grants[number] = grant
+        self._put(grant)
+
+    def _put(self, given: GrantInForce) -> None:
+        number, key = given.grant.number, (given.grant.resource, given.grant.version)
+        self._grants[number] = given
+        if given.has_mailbox:
+            mailboxes = self._mailboxes.get(key, Map[str, GrantInForce]())
+            if given.state is GrantState.ACTIVE:
+                self._mailboxes[key] = mailboxes.set(number, given)
+            elif number in mailboxes:
+                self._mailboxes[key] = mailboxes.delete(number)
 
     def _known(self, number: str) -> GrantInForce:
         if number not in self._grants:
@@ -200,9 +220,11 @@ class _Folding:
             head=self._head,
             writers=self._writers,
             former_writers=self._former_writers,
-            departments=MappingProxyType(self._departments),
-            resources=MappingProxyType(self._resources),
-            revisions=MappingProxyType(self._revisions),
-            open_channels=MappingProxyType(self._channels),
-            grants=MappingProxyType(self._grants),
+            departments=self._departments.finish(),
+            resources=self._resources.finish(),
+            revisions=self._revisions.finish(),
+            open_channels=self._channels.finish(),
+            present_channels=self._present.finish(),
+            grants=self._grants.finish(),
+            mailboxes=self._mailboxes.finish(),
         )

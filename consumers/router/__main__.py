@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -19,6 +20,8 @@ def main() -> None:
     """Route until SIGTERM or Ctrl-C."""
     settings = load()
     logs_to_stderr(settings.log_format)
+    # An event leaves no cycles behind, nor does a policy: looking for them takes a third of a cold start.
+    gc.set_threshold(100_000)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

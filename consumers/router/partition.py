@@ -37,6 +37,7 @@ class PartitionState:
         self.lanes = Lanes([])
         self.delivering: dict[bytes, Deliver] = {}
         """What delivers a record, by the head of its value: magic byte and schema id."""
+        self._route: Route | None = None
         self._begun: set[str] = set()
         self._undo: list[tuple[set[bytes], bytes, bool]] = []
 
@@ -56,6 +57,9 @@ class PartitionState:
 
     def aim(self, route: Route) -> None:
         """Between transactions: begin the views that are new, and deliver to all that are not behind."""
+        if route is self._route:
+            return
+        self._route = route
         self.begin_views(route.deliveries)
         deliveries = [each for each in route.deliveries if self.views[each.topic].joined]
         self.topics = tuple(each.topic for each in deliveries)
@@ -68,6 +72,7 @@ class PartitionState:
         """A view that was behind has come to the present position, and goes with the live flow from here."""
         self.views[topic] = replace(view, joined=True)
         self._begun.add(topic)
+        self._route = None
         if held is not None:
             self.held[topic] = held
 

@@ -11,8 +11,8 @@ from bianhe.schemas import names, wire
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.lanes import NO_TERM
-from bianhe.schemas.policy import GrantInForce, GrantState, Policy
-from bianhe.schemas.records.policy import Resource
+from bianhe.schemas.policy import GrantInForce, Policy
+from bianhe.schemas.records.policy import OpenChannel, Resource
 from bianhe.schemas.slicer import Slicer
 from bianhe.schemas.view import View, channel_view, grant_view
 
@@ -44,8 +44,8 @@ class Route:
     slicers: Mapping[bytes, Slicer]
     """By a record's head, magic byte and schema id: it may be written under an earlier revision."""
     deliveries: tuple[Delivery, ...]
-    identity: object = field(repr=False, compare=False)
-    """Equal for the same deliveries of the same contract: then a new plan keeps the compiled route."""
+    made_of: object = field(repr=False, compare=False)
+    """Revisions, open channel and mailboxes: where they are the same, a new plan keeps the compiled route."""
 
     def only(self, topics: Collection[str]) -> Route:
         """The same route with these of its deliveries."""
@@ -69,11 +69,11 @@ class RoutingPlan:
 
     def delivering_to(self, topics: Collection[str]) -> RoutingPlan:
         """The same plan without deliveries to topics that do not exist: an unsynced grant holds nobody up."""
-        routes, awaiting = {}, set()
+        routes, awaiting = {}, set[str]()
         for source, route in self.routes.items():
-            deliveries = tuple(delivery for delivery in route.deliveries if delivery.topic in topics)
-            awaiting |= {delivery.topic for delivery in route.deliveries} - {d.topic for d in deliveries}
-            routes[source] = replace(route, deliveries=deliveries)
+            routes[source] = route.only(topics)
+            if routes[source] is not route:
+                awaiting |= {delivery.topic for delivery in route.deliveries if delivery.topic not in topics}
         return RoutingPlan(self.policy_version, routes, frozenset(awaiting))
 
 
@@ -83,38 +83,31 @@ def compile_plan(policy: Policy, pseudonym_key: bytes | None, previous: RoutingP
     Raises MissingPseudonymKey, and InvalidGrant where a grant on the log cannot be a view: then nothing is routed.
     """
     kept = previous.routes if previous else {}
-    by_resource: dict[tuple[str, int], list[GrantInForce]] = {key: [] for key in policy.resources}
-    for grant in policy.grants.values():
-        if grant.state is GrantState.ACTIVE:
-            by_resource[grant.grant.resource, grant.grant.version].append(grant)
     routes = {}
     for key, resource in policy.resources.items():
-        route = _route(policy, resource, by_resource[key], pseudonym_key, kept)
-        routes[route.source] = route
+        source = names.source_topic(resource.code, resource.version)
+        made_of = policy.revisions[key], policy.present_channels.get(key), policy.mailboxes.get(key)
+        known = kept.get(source)
+        if known is None or known.made_of != made_of:
+            known = _route(source, *made_of, pseudonym_key)
+        routes[source] = known
     return RoutingPlan(policy.version, routes)
 
 
 def _route(
-    policy: Policy,
-    resource: Resource,
-    grants: list[GrantInForce],
+    source: str,
+    revisions: tuple[Resource, ...],
+    channel: OpenChannel | None,
+    grants: Mapping[str, GrantInForce] | None,
     pseudonym_key: bytes | None,
-    kept: Mapping[str, Route],
 ) -> Route:
-    source = names.source_topic(resource.code, resource.version)
-    channel = policy.present_channel(resource.code, resource.version)
-    mailboxes = sorted((grant for grant in grants if grant.topic.startswith(names.GRANT_PREFIX)), key=lambda g: g.topic)
-    revisions = policy.revisions[resource.code, resource.version]
-    identity = (revisions, channel, tuple(grant.granted for grant in mailboxes))
-    if source in kept and kept[source].identity == identity:
-        return kept[source]
-    contract = Contract.parse(resource.contract)
+    contract = Contract.parse(revisions[-1].contract)
     views = _Views(pseudonym_key)
     deliveries = []
     if channel is not None:
         slot = views.slot(channel_view(contract, channel.view_schema), None)
         deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False))
-    for mailbox in mailboxes:
+    for mailbox in sorted((grants or {}).values(), key=lambda grant: grant.topic):
         view = grant_view(contract, mailbox.grant)
         slot = views.slot(view, mailbox.grant.number)
         granted = mailbox.granted
@@ -122,7 +115,7 @@ def _route(
             _delivery(granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule))
         )
     slicers = {wire.frame(revision.schema_id, b""): views.slicer(revision.contract) for revision in revisions}
-    return Route(source, slicers, tuple(deliveries), identity)
+    return Route(source, slicers, tuple(deliveries), (revisions, channel, grants))
 
 
 def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool) -> Delivery:

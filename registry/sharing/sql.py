@@ -253,7 +253,8 @@ def _grant(
     channel = present_channel(connection, given.resource, given.version)
     delivery = compile_grant(given, contract, channel)
     id = schema_id(connection, delivery.schema)
-    body = Granted(grant=given, digest=given.digest, topic=delivery.topic, schema_id=id, view_schema=delivery.schema)
+    schema = "" if delivery.topic == channel else delivery.schema
+    body = Granted(grant=given, digest=given.digest, topic=delivery.topic, schema_id=id, view_schema=schema)
     [outbox_id] = append(connection, [body], at)
     bind(connection, names.value_subject(delivery.topic), id, outbox_id)
     connection.execute(

@@ -140,7 +140,7 @@ def _department_rules(policy: Policy) -> dict[AccessRule, str]:
             rule = AccessRule(department.code, "READ", ResourceKind.GROUP, group)
             reasons[rule].append(f"department {department.code}")
     return {
-        rule: ", ".join(carriers)
+        rule: ", ".join(sorted(carriers))
         for rule, carriers in reasons.items()
         if rule.account in policy.departments and policy.departments[rule.account].enabled
     }

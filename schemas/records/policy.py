@@ -7,12 +7,11 @@ import json
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
-import rfc8785
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bianhe.schemas.errors import Fatal
-from bianhe.schemas.grant import Frozen, Grant
-from bianhe.schemas.records.receipt import Receipt
+from bianhe.schemas.grant import Canonical, Grant
+from bianhe.schemas.records.receipt import Edge, Receipt
 
 GENESIS: Final = "0" * 64
 """What the first record names as its predecessor."""
@@ -22,14 +21,14 @@ class BrokenPolicyLog(Fatal):
     """The policy log has a hole, a fork or a record that cannot be read: nobody may act on it."""
 
 
-class Writers(Frozen):
+class Writers(Canonical):
     """The transactional ids that may write deliveries; a revocation waits for each of them."""
 
     kind: Literal["writers"] = "writers"
     transactional_ids: tuple[str, ...]
 
 
-class Department(Frozen):
+class Department(Canonical):
     """A department and its account: enabled or not, its clients, its quota each way. Never a password."""
 
     kind: Literal["department"] = "department"
@@ -40,7 +39,7 @@ class Department(Frozen):
     bytes_per_second: int = 10_000_000
 
 
-class Resource(Frozen):
+class Resource(Canonical):
     """A resource's contract, its provider and its source topic."""
 
     kind: Literal["resource"] = "resource"
@@ -54,7 +53,7 @@ class Resource(Frozen):
     """The Avro schema as text."""
 
 
-class OpenChannel(Frozen):
+class OpenChannel(Canonical):
     """The present open channel of a resource: a new revision where its view changes."""
 
     kind: Literal["open-channel"] = "open-channel"
@@ -66,7 +65,7 @@ class OpenChannel(Frozen):
     view_schema: str
 
 
-class Granted(Frozen):
+class Granted(Canonical):
     """A grant begins: to read an open channel, or with a mailbox of its own."""
 
     kind: Literal["granted"] = "granted"
@@ -75,9 +74,10 @@ class Granted(Frozen):
     topic: str
     schema_id: int
     view_schema: str
+    """The Avro schema of a mailbox as text; empty on an open channel, whose own record has it."""
 
 
-class Suspended(Frozen):
+class Suspended(Canonical):
     """A grant stands still: nothing is delivered under it until it is resumed, or ends (809 article 27)."""
 
     kind: Literal["suspended"] = "suspended"
@@ -87,7 +87,7 @@ class Suspended(Frozen):
     decided_by: str
 
 
-class Resumed(Frozen):
+class Resumed(Canonical):
     """A suspended grant goes on from where it stood still."""
 
     kind: Literal["resumed"] = "resumed"
@@ -95,7 +95,7 @@ class Resumed(Frozen):
     decided_by: str
 
 
-class Revoked(Frozen):
+class Revoked(Canonical):
     """A grant ends: from here on nothing more is delivered under it."""
 
     kind: Literal["revoked"] = "revoked"
@@ -106,18 +106,17 @@ class Revoked(Frozen):
     """Whether what was delivered is deleted from the mailbox too."""
 
 
-class Effective(Frozen):
+class Effective(Canonical):
     """The edge of a revoked grant is known; its access rules go (design 3.5). No edge on an open channel."""
 
     kind: Literal["effective"] = "effective"
     grant: str
-    edge: dict[str, int] = Field(default_factory=dict)
-    """Partition (as text) to the offset from which nothing is under this grant."""
+    edge: Edge = Field(default_factory=dict)
     fenced: tuple[str, ...] = ()
     """Writers that did not acknowledge the revocation and were shut out."""
 
 
-class Closed(Frozen):
+class Closed(Canonical):
     """Nothing can be read under a revoked grant any more: the receipt."""
 
     kind: Literal["closed"] = "closed"
@@ -131,7 +130,7 @@ Body = Annotated[
 _BODY: Final[TypeAdapter[Body]] = TypeAdapter(Body)
 
 
-class PolicyRecord(Frozen):
+class PolicyRecord(Canonical):
     """One numbered record: `number` counts from 1 without a hole, `previous` is the hash of the record before."""
 
     number: int
@@ -139,10 +138,6 @@ class PolicyRecord(Frozen):
     id: str
     at: datetime
     body: Body
-
-    def encode(self) -> bytes:
-        """Canonical JSON (RFC 8785): the bytes that stand on the log and are hashed."""
-        return rfc8785.dumps(self.model_dump(mode="json"))
 
     @property
     def hash(self) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
-from bianhe.schemas.grant import Frozen
+from bianhe.schemas.grant import Canonical
+
+_PartitionText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
+Edge = Annotated[dict[_PartitionText, int], AfterValidator(lambda edge: dict(sorted(edge.items())))]
+"""Partition (as text) to the offset from which nothing is under a grant."""
 
 
-class Receipt(Frozen):
+class Receipt(Canonical):
     """Everything that a revocation established; `bianhe receipt verify` finds it again in Kafka and the policy log.
 
     A mailbox has an edge. An open channel goes on for others, so there the revocation is effective when it is closed:
@@ -29,8 +33,8 @@ class Receipt(Frozen):
     decided_at: datetime
     policy: int
     """The policy version that ended the grant."""
-    edge: dict[str, int]
-    """Partition (as text) to the offset from which nothing is under this grant; empty for an open channel."""
+    edge: Edge
+    """Empty for an open channel."""
     fenced: tuple[str, ...] = ()
     """Writers that did not acknowledge and were shut out."""
     effective_at: datetime

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import date
+from typing import Final
 
 from confluent_kafka import TopicPartition
 
@@ -14,7 +16,10 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import explained
 from bianhe.infra.kafka.log import LogReader
 from bianhe.schemas import names
-from bianhe.schemas.records.state import Position, ViewPosition, position_key, position_partition, view_key
+from bianhe.schemas.records.state import Position, ViewPosition, position_key, position_partition
+
+_ASKED_ONE_BY_ONE: Final = 20
+"""So many topics, about; more are found sooner in the list of all."""
 
 
 class Recovery:
@@ -27,10 +32,13 @@ class Recovery:
         # Asks for ends only: from a client with a waiting fetch the answer takes as long as the fetch.
         self._asker = clients.end_consumer(connection, names.ROUTER_GROUP, "read_uncommitted")
 
-    def topics(self) -> frozenset[str]:
-        """The topics that exist now."""
+    def existing(self, topics: frozenset[str]) -> frozenset[str]:
+        """Those of these topics that exist now."""
         with explained(self._connection, "listing topics"):
-            return frozenset(self._asker.list_topics(timeout=self._wait_seconds).topics)
+            if len(topics) > _ASKED_ONE_BY_ONE:
+                return topics.intersection(self._asker.list_topics(timeout=self._wait_seconds).topics)
+            asked = (self._asker.list_topics(topic, timeout=self._wait_seconds).topics[topic] for topic in topics)
+            return frozenset(found.topic for found in asked if found.error is None)
 
     def recover(self, topic: str, partition: int, route: Route, today: date) -> PartitionState | None:
         """The committed state of a source partition; None while a transaction that could change it is still open."""
@@ -77,23 +85,21 @@ class _StateLog:
 
     def __init__(self, connection: Connection, number: int) -> None:
         self._reader = LogReader(connection, names.ROUTER_STATE, number, group=names.ROUTER_GROUP)
-        self._latest: dict[str, bytes] = {}
+        self._latest: dict[str, dict[str, bytes]] = defaultdict(dict)
+        """By source partition, then by view; its own position stands under no view."""
 
     def read_to(self, high_watermark: int) -> bool:
         """Read all committed records; False while some below the high watermark are not yet decided."""
         for record in self._reader.read_to_end():
             if record.key is not None and record.value is not None:
-                self._latest[record.key.decode()] = record.value
+                topic, number, *view = record.key.decode().split("/", 2)
+                self._latest[f"{topic}/{number}"]["".join(view)] = record.value
         return self._reader.position >= high_watermark
 
     def position(self, topic: str, partition: int) -> int:
-        value = self._latest.get(position_key(topic, partition))
+        value = self._latest[position_key(topic, partition)].get("")
         return Position.decode(value).position if value is not None else 0
 
     def views(self, topic: str, partition: int) -> dict[str, ViewPosition]:
-        prefix = view_key(topic, partition, "")
-        return {
-            key.removeprefix(prefix): ViewPosition.decode(value)
-            for key, value in self._latest.items()
-            if key.startswith(prefix)
-        }
+        known = self._latest[position_key(topic, partition)]
+        return {view: ViewPosition.decode(value) for view, value in known.items() if view}

@@ -6,9 +6,10 @@ reads back from `bus.router-state`, which decides; the group's offsets serve fen
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
@@ -57,6 +58,8 @@ class Worker:
         self._compiled = RoutingPlan(0, {})
         self._plan = self._compiled
         """The compiled plan, as far as its delivery topics exist."""
+        self._topics: frozenset[str] = frozenset()
+        """Delivery topics that were seen to exist; sync never deletes one."""
         self._acknowledged = 0
         self._states: dict[Source, PartitionState] = {}
         self._behind = False
@@ -149,7 +152,9 @@ class Worker:
                 cure="raise `routers` and import the catalog again, or start the worker under another number",
             )
         self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
-        self._swap_plan(self._recovery.topics())
+        self._swap_plan()
+        # What is known of the policy stays: looking through it for cycles takes longer than a change of it.
+        gc.freeze()
         if self._plan.routes.keys() != before.routes.keys():
             self._consumer.subscribe(
                 sorted(self._plan.routes), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -158,12 +163,14 @@ class Worker:
 
     def _look_for_topics(self) -> None:
         """A delivery topic that was made before a record was written gets it, so this is asked after consuming."""
-        topics = self._recovery.topics()
-        if self._plan.awaiting & topics:
-            self._swap_plan(topics)
+        if self._recovery.existing(self._plan.awaiting):
+            self._swap_plan()
 
-    def _swap_plan(self, topics: Collection[str]) -> None:
-        self._plan = self._compiled.delivering_to(topics)
+    def _swap_plan(self) -> None:
+        self._plan = self._compiled.delivering_to(self._topics)
+        if self._plan.awaiting:
+            self._topics |= self._recovery.existing(self._plan.awaiting)
+            self._plan = self._compiled.delivering_to(self._topics)
         self._aim()
         if self._plan.awaiting:
             log.warning("not synced yet", topics=sorted(self._plan.awaiting))

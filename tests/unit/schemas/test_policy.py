@@ -1,8 +1,10 @@
 from datetime import UTC, date, datetime
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bianhe.schemas.policy import EMPTY, GrantState, fold
 from bianhe.schemas.records.policy import (
@@ -10,6 +12,7 @@ from bianhe.schemas.records.policy import (
     Body,
     BrokenPolicyLog,
     Closed,
+    Department,
     Effective,
     PolicyRecord,
     Resumed,
@@ -61,6 +64,22 @@ def test_a_record_is_read_as_it_was_written(body: Body) -> None:
     written = record(1, GENESIS, body)
     assert PolicyRecord.decode(written.encode()) == written
     assert decode_body(encode_body(body)) == body
+
+
+@given(st.text(), st.sets(st.integers(0, 2**31)), st.datetimes(timezones=st.just(UTC)), st.sampled_from(BODIES))
+def test_what_is_hashed_is_canonical_json_by_another_hand(
+    words: str, numbers: set[int], at: datetime, body: Body
+) -> None:
+    edge = {str(number)[:9]: number for number in numbers}
+    said = Department(code=words, title=words, clients=(words,), bytes_per_second=len(words))
+    for one in (body, said, Effective(grant=words, edge=edge)):
+        written = PolicyRecord(number=len(numbers), previous=GENESIS, id=words, at=at, body=one)
+        assert written.encode() == rfc8785.dumps(written.model_dump(mode="json"))
+
+
+def test_an_edge_names_partitions_and_nothing_else() -> None:
+    with pytest.raises(ValidationError):
+        Effective(grant="G-2026-0001", edge={"٣": 5})
 
 
 def test_a_record_that_is_not_canonical_is_refused() -> None:
@@ -135,6 +154,15 @@ def test_folding_in_parts_equals_folding_at_once() -> None:
     assert (parts.version, parts.head, parts.grants) == (whole.version, whole.head, whole.grants)
 
 
+def test_a_policy_shares_what_a_record_does_not_touch_with_the_one_before() -> None:
+    before = policy(*BODIES[:4])
+    after = fold(before, [record(5, before.head, BODIES[4])])
+    assert after.revisions["population", 1] is before.revisions["population", 1]
+    assert after.present_channels["population", 1] is before.present_channels["population", 1]
+    assert MAILBOX not in {grant.topic for grant in after.mailboxes["population", 1].values()}
+    assert before.mailboxes["population", 1]["G-2026-0001"].state is GrantState.ACTIVE
+
+
 def test_the_last_revision_of_an_open_channel_is_the_one_written() -> None:
     second = channel().model_copy(update={"revision": 2, "topic": "open.population.v1.r2"})
-    assert policy(population(), second, channel()).present_channel("population", 1) == second
+    assert policy(population(), second, channel()).present_channels["population", 1] == second
