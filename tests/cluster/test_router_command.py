@@ -24,7 +24,7 @@ def test_the_workers_of_a_second_machine_share_the_sources(tmp_path: Path) -> No
             env=os.environ | city.environment | {"BIANHE_HOME": str(tmp_path / "second")},
         ) as second:
             log = tmp_path / "second" / "logs" / "router-1.log"
-            assert eventually(lambda: log.exists() and log.read_text().count("recovered") == 2)
+            assert eventually(lambda: log.exists() and log.read_text().count("recovered") >= 2)
             city.publish(SOURCE, b"someone", person())
             assert city.routed(SOURCE)
             second.send_signal(signal.SIGINT)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bianhe.consumers.checker.findings import Verdict
 from bianhe.consumers.router.kafka import worker
@@ -19,8 +20,9 @@ from bianhe.consumers.router.routing import Routed, SourceRecord, route_record
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.settings import read_secret
-from bianhe.schemas.names import QUARANTINE, ROUTER_ACCOUNT, mailbox
+from bianhe.schemas.names import QUARANTINE, ROUTER_ACCOUNT, ROUTER_STATE, mailbox
 from bianhe.schemas.records.journal import JournalEntry, Quarantined
+from bianhe.schemas.records.state import STATE_PARTITIONS, worker_key
 from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Reason
 from support.broker import eventually
@@ -134,9 +136,14 @@ def test_workers_that_join_die_and_come_back_lose_and_double_nothing(tmp_path: P
         judge(city, flow)
 
 
-def test_a_worker_that_no_revocation_would_wait_for_does_not_write(city: City) -> None:
-    with pytest.raises(worker.NotEnlisted, match=r"bus\.router\.1 is none of the 1 writers"):
-        worker.Worker(as_router(city), 1, bytes(32), Limits()).run(lambda: False)
+def test_a_worker_that_no_revocation_would_wait_for_waits_and_does_not_write(city: City) -> None:
+    steps = iter(range(40))
+    with capture_logs() as said:
+        worker.Worker(as_router(city), 1, bytes(32), Limits()).run(lambda: next(steps, None) is None)
+    assert [line["event"] for line in said] == ["not enlisted"]
+    written = {record.key for _, record in city.records(ROUTER_STATE, STATE_PARTITIONS)}
+    assert written
+    assert worker_key("bus.router.1").encode() not in written
 
 
 def test_the_journal_covers_every_position_once(city: City) -> None:

@@ -48,12 +48,28 @@ def attempt_read(connection: Connection, topic: str, group: str) -> str:
         error = message.error()
         if error is not None and error.name() != "_PARTITION_EOF":
             return error.name()
-        consumer.committed([TopicPartition(topic, 0)], timeout=30)
-    except KafkaException as refusal:
-        return str(refusal.args[0].name())
+        return _position_answer(consumer, TopicPartition(topic, 0))
     finally:
         consumer.close()
-    return ANSWERED
+
+
+def _position_answer(consumer: Consumer, place: TopicPartition) -> str:
+    """A refusal of the group comes out of poll() or of committed(), whichever asked for the coordinator."""
+    answer = ""
+    for _ in range(30):
+        try:
+            consumer.committed([place], timeout=1)
+        except KafkaException as refusal:
+            answer = str(refusal.args[0].name())
+        else:
+            return ANSWERED
+        message = consumer.poll(0)
+        error = message.error() if message is not None else None
+        if error is not None and error.name() != "_PARTITION_EOF":
+            return error.name()
+        if answer != "_TIMED_OUT":
+            break
+    return answer
 
 
 def _login(connection: Connection) -> dict[str, str | int | float | bool]:

@@ -64,11 +64,16 @@ class City:
         self.source.poll(0)
 
     def routed(self, topic: str, seconds: float = 60.0) -> bool:
-        """Whether the router's position reaches the end of a source topic in time."""
+        """Whether the router's position reaches the end of a source topic in time; a supervisor revives workers."""
         assert self.source.flush(60) == 0
         with Admin(self.broker.connection()) as admin:
-            ends = admin.end_offsets(topic, "read_committed")
-        return eventually(lambda: self.positions(topic) == {p: end for p, end in ends.items() if end}, seconds)
+            ends = {partition: end for partition, end in admin.end_offsets(topic, "read_committed").items() if end}
+
+        def at_the_end() -> bool:
+            self.children.revive()
+            return self.positions(topic) == ends
+
+        return eventually(at_the_end, seconds)
 
     def positions(self, topic: str) -> dict[int, int]:
         """The group's committed offsets, by partition."""

@@ -64,7 +64,7 @@ def exchange(home: Path) -> Iterator[Exchange]:
     with Bus(home, registry=f"http://127.0.0.1:{_free_port()}") as bus:
         database = engine(bus.settings.database)
         now = clock.now()
-        with_sample(database)
+        with_sample(database, bus.settings.routers)
         sharing.submit(database, request(department=OPEN_READER, items=POPULATION.unconditional), now)
         asked = sharing.submit(database, request(department=MAILBOX_READER, items=MAILBOX_ITEMS), now)
         masks, rule = (Mask.parse("name=first:1"),), parse_row_rule("residence_division = 410212")

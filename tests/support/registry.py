@@ -24,9 +24,9 @@ CATALOG, CONTRACTS, _ = read_catalog(SAMPLE)
 POPULATION = Contract.parse(shipped("population", 1))
 
 
-def with_sample(engine: Engine) -> Imported:
-    """Import the sample catalog."""
-    return import_catalog(engine, SAMPLE, 1, NOW)
+def with_sample(engine: Engine, routers: int = 1) -> Imported:
+    """Import the sample catalog, for as many workers as the bus has."""
+    return import_catalog(engine, SAMPLE, routers, NOW)
 
 
 def request(**other: Any) -> Request:

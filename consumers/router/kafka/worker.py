@@ -28,7 +28,7 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.raw import leave_group
 from bianhe.schemas import names
-from bianhe.schemas.errors import Fatal, Transient
+from bianhe.schemas.errors import Transient
 from bianhe.schemas.policy import EMPTY, fold
 from bianhe.schemas.records.policy import PolicyRecord
 from bianhe.schemas.wire import Malformed
@@ -40,10 +40,6 @@ Source = tuple[str, int]
 
 class DeliveryTopicGone(Transient):
     """A topic that was delivered to does not exist any more."""
-
-
-class NotEnlisted(Fatal):
-    """A revocation would not wait for this worker, so it must not write."""
 
 
 class Worker:
@@ -146,11 +142,8 @@ class Worker:
         before = self._plan
         self._policy = fold(self._policy, records)
         if self._policy.writers and self._id not in self._policy.writers:
-            raise NotEnlisted(
-                f"{self._id} is none of the {len(self._policy.writers)} writers on the policy log",
-                cause="the number of this worker is not below `routers` in the settings of the catalog's last import",
-                cure="raise `routers` and import the catalog again, or start the worker under another number",
-            )
+            self._wait_to_be_enlisted()
+            return
         self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
         self._swap_plan()
         # What is known of the policy stays: looking through it for cycles takes longer than a change of it.
@@ -160,6 +153,17 @@ class Worker:
                 sorted(self._plan.routes), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
         log.info("policy", version=self._plan.policy_version, sources=len(self._plan.routes))
+
+    def _wait_to_be_enlisted(self) -> None:
+        """A revocation would not wait for this worker, so it must not write."""
+        if self._plan.routes:
+            raise WorkerStops(f"{self._id} is a writer no more")
+        log.warning(
+            "not enlisted",
+            writers=len(self._policy.writers),
+            cause=f"{self._id} is not below `routers` in the settings of the catalog's last import",
+            cure="raise `routers` and import the catalog again, or start the worker under another number",
+        )
 
     def _look_for_topics(self) -> None:
         """A delivery topic that was made before a record was written gets it, so this is asked after consuming."""
