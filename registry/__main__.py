@@ -16,9 +16,10 @@ from bianhe.infra.sql import engine
 from bianhe.infra.telemetry import logs_to_stderr
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import upgrade
-from bianhe.registry.policy.kafka import Relay
+from bianhe.registry.policy.kafka import Relay, signing_key
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import RELAY_ACCOUNT
+from bianhe.schemas.signatures import Role
 
 log = structlog.get_logger("bianhe.registry")
 
@@ -29,7 +30,7 @@ def main() -> int:
     logs_to_stderr(settings.log_format)
     database = engine(settings.database, pooled=True)
     upgrade(database)
-    relay = Relay(component(settings.kafka, RELAY_ACCOUNT), database)
+    relay = Relay(component(settings.kafka, RELAY_ACCOUNT), database, signing_key(settings.kafka.secrets, Role.RELAY))
     address = urlsplit(settings.registry)
     server = uvicorn.Server(
         uvicorn.Config(

@@ -41,7 +41,7 @@ MEANINGS: Final = {
     Kind.ATOMICITY: "deliveries, journal and state tell the same, transaction by transaction",
     Kind.VERSION: "bus_policy is the version that was in force",
     Kind.EDGE: "nothing of a revoked grant stands at or after its edge",
-    Kind.TIMELINE: "the policy log is one chain without hole, double or fork",
+    Kind.TIMELINE: "the policy log is one signed chain without hole, double or fork",
     Kind.ACCESS: "every access rule is carried by a grant in force, a provider's part or the bus itself",
     Kind.QUARANTINE: "what is quarantined is bad, and what is bad is quarantined",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bianhe.consumers.checker import access
+from bianhe.consumers.checker import access, signing
 from bianhe.consumers.checker.bus_records import read_books
 from bianhe.consumers.checker.findings import Floor, Kind, Report
 from bianhe.consumers.checker.log import Bus, Reading
@@ -12,11 +12,16 @@ from bianhe.consumers.checker.timeline import Timeline, follow
 from bianhe.schemas import names
 
 
-def check(bus: Bus, pseudonym_key: bytes | None = None, floor: Floor | None = None) -> Report:
-    """Judge everything that the bus holds; in memory are policy log, journal and one source partition's holdings."""
+def check(bus: Bus, pseudonym_key: bytes | None = None, floor: Floor | None = None, *, policy_keys: str = "") -> Report:
+    """Judge everything that the bus holds; in memory are policy log, journal and one source partition's holdings.
+
+    `policy_keys` are the public keys (TOML) that whoever asks believes; the bus cannot say them.
+    """
     report = Report()
     policy = Reading(bus, (names.POLICY, 0))
-    timeline = follow(policy.committed(), report)
+    records = list(policy.committed())
+    timeline = follow(records, report)
+    signing.judge(records, policy_keys, report)
     if policy.incomplete:
         report.doubt(f"{names.POLICY} is not complete any more")
     books = read_books(bus, report)

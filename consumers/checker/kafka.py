@@ -67,7 +67,7 @@ class Cluster:
 def check_cluster(connection: Connection, pseudonym_key: bytes | None, floor: Floor | None = None) -> Report:
     """Judge a running bus as it stands now. The account must be allowed to read every topic and access rule."""
     with RawLogs(connection) as logs:
-        return check(Cluster(logs, connection), pseudonym_key, floor)
+        return check(Cluster(logs, connection), pseudonym_key, floor, policy_keys=connection.policy_keys)
 
 
 def dump_cluster(connection: Connection, folder: Path) -> None:

@@ -24,6 +24,7 @@ from bianhe.infra.settings import write_secret
 from bianhe.producers.importers import Change, Format, changes
 from bianhe.producers.publisher import Event, Writer
 from bianhe.producers.synthetic.history import events
+from bianhe.registry.policy.kafka import signing_key
 from bianhe.registry.sync import kafka as sync
 from bianhe.schemas import names, wire
 from bianhe.schemas.contract import EVENT_KINDS, Contract, shipped
@@ -31,6 +32,7 @@ from bianhe.schemas.grant import Grant
 from bianhe.schemas.lanes import NO_TERM, Deliver, Lane, Lanes
 from bianhe.schemas.policy import EMPTY, fold
 from bianhe.schemas.records.policy import Body, Department, Granted, PolicyRecord, Resource, Writers
+from bianhe.schemas.signatures import Role, SigningKey
 from bianhe.schemas.slicer import Slicer
 from bianhe.schemas.view import View, grant_view
 
@@ -135,7 +137,7 @@ def a_city(folder: Path, views: Sequence[int]) -> Iterator[City]:
         files = folder / "kafka" / "secrets"
         sync.prepare(broker.connection(), files)
         write_secret(files / "pseudonym-key", SecretStr(secrets.token_hex(32)))
-        _decide(broker, [body for each in views for body in _bodies(each)])
+        _decide(broker, [body for each in views for body in _bodies(each)], signing_key(files, Role.RELAY))
         sync.apply(broker.connection(), sync.plan_cluster(broker.connection()).steps, files)
         environment = {
             "BIANHE_HOME": str(folder),
@@ -166,15 +168,15 @@ def _bodies(views: int) -> Iterator[Body]:
         yield Granted(grant=grant, digest=grant.digest, topic=topic, schema_id=_SOURCE_SCHEMA + 1, view_schema="")
 
 
-def _decide(broker: EmbeddedBroker, bodies: Sequence[Body]) -> None:
+def _decide(broker: EmbeddedBroker, bodies: Sequence[Body], key: SigningKey) -> None:
     relay = clients.transactional_producer(broker.connection(), names.RELAY_TRANSACTIONAL_ID)
     relay.init_transactions(30)
     relay.begin_transaction()
     policy = EMPTY
     for body in [Writers(transactional_ids=tuple(map(names.router_transactional_id, range(WORKERS)))), *bodies]:
         number = policy.version + 1
-        record = PolicyRecord(
-            number=number, previous=policy.head, id=f"bench-{number}", at=datetime.now(UTC), body=body
+        record = key.sign(
+            PolicyRecord(number=number, previous=policy.head, id=f"bench-{number}", at=datetime.now(UTC), body=body)
         )
         policy = fold(policy, [record])
         relay.produce(names.POLICY, record.encode())

@@ -14,7 +14,7 @@ from bianhe.consumers.checker.findings import MEANINGS, Finding, Floor, Report, 
 from bianhe.consumers.checker.judgement import check as judge
 from bianhe.consumers.checker.streams import Dump
 from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
-from bianhe.infra.kafka.components import component
+from bianhe.infra.kafka.components import component, policy_keys
 from bianhe.infra.settings import Settings, load, read_secret
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
@@ -47,7 +47,7 @@ def check(
             kafka.dump_cluster(connection, dump)
             err.print(f"dump written to {dump}; it holds personal data")
     if (dumped := folder or dump) is not None:
-        report = judge(Dump(dumped), key, floor)
+        report = judge(Dump(dumped), key, floor, policy_keys=policy_keys(settings.kafka.secrets))
     _print(report, output)
     raise typer.Exit(_EXITS[report.verdict])
 

@@ -19,7 +19,7 @@ from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import load
 from bianhe.schemas import names
 from bianhe.schemas.policy import EMPTY, fold
-from bianhe.schemas.records.policy import PolicyRecord
+from bianhe.schemas.signatures import PinnedKeys
 
 First = Annotated[
     int, typer.Option(min=0, help="number of this machine's first worker; each number runs once in the city")
@@ -47,5 +47,6 @@ def _partitions(connection: Connection) -> list[int]:
     """How many each source has; a router's account reads the log in its own group only."""
     check_login(connection)
     with LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP) as reader:
-        policy = fold(EMPTY, [PolicyRecord.decode(entry.value or b"") for entry in reader.read_to_end()])
+        keys = PinnedKeys.parse(connection.policy_keys)
+        policy = fold(EMPTY, keys.read(entry.value for entry in reader.read_to_end()))
     return [resource.partitions for resource in policy.resources.values()]

@@ -25,6 +25,7 @@ from bianhe.infra.embedded.former_self import FormerSelf
 from bianhe.infra.embedded.java import Java, find_java
 from bianhe.infra.embedded.server_properties import HOST, NODE_ACCOUNT, Ports, server_properties
 from bianhe.infra.kafka.admin import Admin
+from bianhe.infra.kafka.components import policy_keys
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused
 from bianhe.infra.kafka.session import check_login
@@ -94,7 +95,8 @@ class EmbeddedBroker:
 
     def connection(self) -> Connection:
         """The administrator's way in: the super user of the clients' listener."""
-        return Connection(self.bootstrap, ADMIN_ACCOUNT, self.admin_password())
+        keys = policy_keys(self._data / "secrets")
+        return Connection(self.bootstrap, ADMIN_ACCOUNT, self.admin_password(), policy_keys=keys)
 
     def start(self) -> None:
         """Start and return when the broker answers its administrator. Nothing runs on if this raises."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.policy import Body, PolicyRecord
+from bianhe.schemas.signatures import SigningKey
 
 
 class LogUnlikeDatabase(Fatal):
@@ -24,14 +25,14 @@ class OutboxRow:
     body: Body
 
 
-def number(policy: Policy, rows: Iterable[OutboxRow], seen: Collection[str]) -> list[PolicyRecord]:
-    """The records that continue the log after `policy`; a row whose id was seen on the log gives none."""
+def number(policy: Policy, rows: Iterable[OutboxRow], seen: Collection[str], key: SigningKey) -> list[PolicyRecord]:
+    """The signed records that continue the log after `policy`; a row whose id was seen on the log gives none."""
     records: list[PolicyRecord] = []
     version, head = policy.version, policy.head
     for row in rows:
         if row.id in seen:
             continue
-        record = PolicyRecord(number=version + 1, previous=head, id=row.id, at=row.at, body=row.body)
+        record = key.sign(PolicyRecord(number=version + 1, previous=head, id=row.id, at=row.at, body=row.body))
         records.append(record)
         version, head = record.number, record.hash
     return records

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import structlog
 from confluent_kafka import KafkaException
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from bianhe.infra.kafka import clients
+from bianhe.infra.kafka.components import POLICY_KEYS
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import ClientBroken, explain, explained
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.settings import read_secret, write_private, write_secret
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.chain import OutboxRow, check_witness, number
 from bianhe.registry.sql import transaction
@@ -24,6 +29,7 @@ from bianhe.schemas import names
 from bianhe.schemas.errors import BusError, Fatal, Transient
 from bianhe.schemas.policy import EMPTY, Policy, fold
 from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord
+from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey, pinned
 
 TRANSACTION_SECONDS: Final = 10.0
 SETTLE_SECONDS: Final = 30.0
@@ -43,10 +49,12 @@ class PolicyLogUnsettled(Transient):
 class PolicyLog:
     """The policy log as far as it was read: the fold, and which ids stand on it. Use it in a `with` block.
 
-    The account needs READ on the topic and on a group of its own name.
+    The account needs READ on the topic and on a group of its own name. Raises NoPinnedKeys where the connection says
+    nothing of whose signatures to believe.
     """
 
     def __init__(self, connection: Connection) -> None:
+        self.keys = PinnedKeys.parse(connection.policy_keys)
         self._stable = LogReader(connection, names.POLICY, 0, group=connection.account)
         self._whole = LogReader(connection, names.POLICY, 0, group=connection.account, isolation="read_uncommitted")
         self.policy: Policy = EMPTY
@@ -66,9 +74,9 @@ class PolicyLog:
         self._whole.close()
 
     def catch_up(self) -> Policy:
-        """Read to the log's end, once nothing on it is undecided; verifies the chain.
+        """Read to the log's end, once nothing on it is undecided; verifies signature and chain.
 
-        Raises PolicyLogUnsettled where a transaction stays open, BrokenPolicyLog where the chain does not hold.
+        Raises PolicyLogUnsettled where a transaction stays open, BrokenPolicyLog where signature or chain do not hold.
         """
         end = self._whole.end()
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -89,10 +97,25 @@ class PolicyLog:
         return next((id for id, assigned in self.numbers.items() if assigned == number), "")
 
     def _advance(self) -> None:
-        records = [PolicyRecord.decode(entry.value or b"") for entry in self._stable.read_to_end()]
+        records = self.keys.read(entry.value for entry in self._stable.read_to_end())
         if records:
             self.policy = fold(self.policy, records)
             self.numbers.update((record.id, record.number) for record in records)
+
+
+def signing_key(folder: Path, role: Role) -> SigningKey:
+    """The signing key of a role from a folder of secrets; raises MissingSecret, InvalidKey."""
+    cure = "restore it from a backup, or make a new one and pin it everywhere: infra/docs/policy-log.md"
+    return SigningKey.parse(read_secret(folder / f"{role}-key", cure).get_secret_value())
+
+
+def make_signing_keys(folder: Path) -> None:
+    """Make the signing keys that are not in a folder of secrets yet; where nothing is pinned, pin them."""
+    for role in Role:
+        if not (file := folder / f"{role}-key").exists():
+            write_secret(file, SecretStr(secrets.token_hex(SEED_BYTES)))
+    if not (file := folder / POLICY_KEYS).exists():
+        write_private(file, pinned((role, signing_key(folder, role)) for role in Role))
 
 
 def read_policy(connection: Connection) -> Policy:
@@ -110,9 +133,10 @@ class Relay:
     leaves each row on the log once: the log is read before anything is appended, and its own numbers count.
     """
 
-    def __init__(self, connection: Connection, engine: Engine) -> None:
+    def __init__(self, connection: Connection, engine: Engine, key: SigningKey) -> None:
         self._connection = connection
         self._engine = engine
+        self._key = key
         self._writer: _Writer | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -152,7 +176,7 @@ class Relay:
             self._writer = None
 
     def _open(self) -> _Writer:
-        writer = _Writer(self._connection)
+        writer = _Writer(self._connection, self._key)
         with transaction(self._engine) as connection:
             highest = sql.highest_number(connection)
             check_witness(writer.log.policy, highest, sql.number_of(connection, writer.log.id_of(highest)))
@@ -167,14 +191,17 @@ class Relay:
 class _Writer:
     """One life of the transactional producer: shuts its predecessor out, reads the log, appends."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, key: SigningKey) -> None:
         self._connection = connection
+        self._key = key
+        self.log = PolicyLog(connection)
+        # Before anybody is shut out: what nobody would believe must not take the place of what they do.
+        self.log.keys.check_pinned(key, Role.RELAY)
         self._producer = clients.transactional_producer(
             connection, names.RELAY_TRANSACTIONAL_ID, TRANSACTION_SECONDS, linger_ms=0
         )
         with explained(connection, "taking over the policy log"):
             self._producer.init_transactions(SETTLE_SECONDS)
-        self.log = PolicyLog(connection)
         self.log.catch_up()
 
     def append(self, rows: Sequence[OutboxRow]) -> None:
@@ -183,7 +210,7 @@ class _Writer:
         A request that librdkafka gave up may still end the next transaction early (design 3.3). On this one partition
         that cuts no hole, and reading back tells it: the chain must end in the last record sent.
         """
-        records = number(self.log.policy, rows, self.log.numbers)
+        records = number(self.log.catch_up(), rows, self.log.numbers, self._key)
         if not records:
             return
         # Refused here rather than on the log: from there nobody could take it back.

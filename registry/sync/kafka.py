@@ -14,7 +14,7 @@ from bianhe.infra.kafka import access_rules, admin, raw
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.settings import read_secret, write_secret
 from bianhe.registry.accounts.kafka import give_credential
-from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.policy.kafka import make_signing_keys, read_policy
 from bianhe.registry.sync.cluster import AccessRule, Actual, Quota, Topic
 from bianhe.registry.sync.desired import desired
 from bianhe.registry.sync.plan import (
@@ -90,7 +90,8 @@ def apply(
 
 
 def prepare(connection: Connection, secret_files: Path) -> None:
-    """Bring up what the policy log itself needs: the bus topics and the components' accounts. Removes nothing."""
+    """Bring up what the policy log itself needs: its topics, the components' accounts, its keys. Removes nothing."""
+    make_signing_keys(secret_files)
     steps = plan(desired(EMPTY), observe(connection)).steps
     opening = [step for step in steps if not isinstance(step, RemoveRule | RemoveAccount | RemoveQuota)]
     apply(connection, opening, secret_files)

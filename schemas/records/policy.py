@@ -131,13 +131,21 @@ _BODY: Final[TypeAdapter[Body]] = TypeAdapter(Body)
 
 
 class PolicyRecord(Canonical):
-    """One numbered record: `number` counts from 1 without a hole, `previous` is the hash of the record before."""
+    """One numbered record: `number` counts from 1 without a hole, `previous` is the hash of the record before.
+
+    `signature` is Ed25519 over all else, as 128 hexadecimal digits; the hash covers it too.
+    """
 
     number: int
     previous: str
     id: str
     at: datetime
     body: Body
+    signature: str = ""
+
+    @property
+    def signed_bytes(self) -> bytes:
+        return self.model_dump_json(exclude={"signature"}).encode()
 
     @property
     def hash(self) -> str:

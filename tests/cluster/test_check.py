@@ -15,9 +15,11 @@ from bianhe.consumers.checker.judgement import check
 from bianhe.consumers.checker.streams import Dump, NoDump, make_folder
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.raw_log import RawLogs
+from bianhe.schemas import names
 from support.broker import eventually
-from support.city import City, a_city
+from support.city import ROUTER, City, a_city
 from support.judged import PSEUDONYM_KEY, judged
+from support.policies import department, records
 from support.policy_bodies import MAILBOX, SOURCE, channel, granted, population, writers
 from support.records import person
 
@@ -60,7 +62,8 @@ def test_a_bus_is_valid_online_and_from_a_dump_until_a_record_stands_there_that_
 ) -> None:
     online = judged(city)
     kafka.dump_cluster(city.broker.connection(), tmp_path / "dump")
-    offline = check(Dump(tmp_path / "dump"), PSEUDONYM_KEY)
+    keys = city.broker.connection().policy_keys
+    offline = check(Dump(tmp_path / "dump"), PSEUDONYM_KEY, policy_keys=keys)
     assert (online.findings, online.unknown) == ([], [])
     assert offline.verdict is Verdict.VALID
     assert offline.checked == online.checked
@@ -84,3 +87,14 @@ def test_without_the_pseudonym_key_the_verdict_is_unknown(city: City) -> None:
     report = kafka.check_cluster(city.broker.connection(), None)
     assert report.verdict is not Verdict.VALID
     assert any("pseudonyms" in reason for reason in report.unknown)
+
+
+def test_a_router_does_not_act_on_a_record_that_the_relay_did_not_sign(city: City) -> None:
+    """Last: it leaves the log broken."""
+    (forged,) = records([department("shangwu")], city.policy)
+    city.relay.begin_transaction()
+    city.relay.produce(names.POLICY, forged.encode())
+    city.relay.commit_transaction(30)
+    assert eventually(lambda: city.children.ended(ROUTER), 30)
+    assert "is not signed" in city.children.log(ROUTER).read_text(encoding="utf-8")
+    assert any("signed by no key" in str(finding) for finding in judged(city).findings)

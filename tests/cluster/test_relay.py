@@ -18,13 +18,14 @@ from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import clients
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.chain import LogUnlikeDatabase
-from bianhe.registry.policy.kafka import PolicyLog, Relay, read_policy
+from bianhe.registry.policy.kafka import PolicyLog, read_policy
 from bianhe.registry.sql import transaction
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.names import POLICY, RELAY_ACCOUNT
-from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord
+from bianhe.schemas.records.policy import BrokenPolicyLog
+from bianhe.schemas.signatures import UntrustedPolicyLog
 from support.broker import eventually
-from support.policies import AT, department, revoked
+from support.policies import department, records, revoked
 from support.policy_bus import PolicyBus
 
 KILLS = 5
@@ -98,7 +99,7 @@ def test_a_row_that_stands_on_the_log_gets_its_number_and_no_second_record(bus: 
 
 def test_a_later_relay_shuts_the_earlier_out_which_ends(bus: PolicyBus) -> None:
     bus.decide(department("c1"))
-    later = Relay(bus.component(RELAY_ACCOUNT), bus.engine)
+    later = bus.another_relay()
     later.drain()
     bus.queue(department("c2"))
     with pytest.raises(Fatal):
@@ -172,16 +173,17 @@ def test_the_registry_process_ends_in_good_order_when_told(bus: PolicyBus) -> No
         assert process.wait(30) == 0
 
 
-def test_a_record_of_another_writer_stops_the_relay(bus: PolicyBus) -> None:
+def test_a_record_that_continues_the_chain_unsigned_stops_relay_and_sync(bus: PolicyBus) -> None:
     """Last: it leaves the log broken."""
     bus.decide(department("g1"))
+    bus.relay.close()
     policy = read_policy(bus.admin)
-    forged = PolicyRecord(number=policy.version + 5, previous=policy.head, id="forged", at=AT, body=department("g2"))
-    producer = clients.producer(bus.admin)
-    producer.produce(POLICY, forged.encode())
-    assert producer.flush(30) == 0
+    (forged,) = records([department("g2")], policy)
+    # The relay's own account, without its key.
+    forger = clients.producer(bus.component(RELAY_ACCOUNT))
+    forger.produce(POLICY, forged.encode())
+    assert forger.flush(30) == 0
     bus.queue(department("g3"))
-    with pytest.raises(BrokenPolicyLog):
-        bus.relay.drain()
-    with pytest.raises(BrokenPolicyLog):
-        read_policy(bus.admin)
+    for act in (bus.relay.drain, bus.plan):
+        with pytest.raises(UntrustedPolicyLog, match=f"record {policy.version + 1} .* is not signed"):
+            act()

@@ -16,10 +16,12 @@ from bianhe.infra.embedded.children import Children
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.log import LogReader, LogRecord
+from bianhe.registry.policy.kafka import signing_key
 from bianhe.registry.sync import kafka as sync
 from bianhe.schemas import names
 from bianhe.schemas.policy import EMPTY, Policy, fold
 from bianhe.schemas.records.policy import Body, PolicyRecord
+from bianhe.schemas.signatures import Role
 from support.broker import eventually
 from support.records import read
 
@@ -42,10 +44,12 @@ class City:
     def decide(self, *bodies: Body, synced: bool = True) -> None:
         """Put bodies on the policy log and bring the cluster after it."""
         records: list[PolicyRecord] = []
+        key = signing_key(self.secrets, Role.RELAY)
         for body in bodies:
             after = fold(self.policy, records)
             number, at = after.version + 1, datetime(2026, 11, 22, tzinfo=UTC)
-            records.append(PolicyRecord(number=number, previous=after.head, id=f"id-{number}", at=at, body=body))
+            record = PolicyRecord(number=number, previous=after.head, id=f"id-{number}", at=at, body=body)
+            records.append(key.sign(record))
         self.policy = fold(self.policy, records)
         self.relay.begin_transaction()
         for record in records:

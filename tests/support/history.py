@@ -17,12 +17,15 @@ from typing import Any
 
 import fastavro
 import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bianhe.consumers.checker.log import Entry, Extent, Marker, Place, Rule
 
 SOURCE, OPEN = "source.people.v1", "open.people.v1.r1"
 FILTERED, MASKED = "grant.renshe.people.v1.g-2026-0001", "grant.tongji.people.v1.g-2026-0002"
 CONTRACT_ID, PSEUDONYM_KEY = 100, bytes(range(32))
+RELAY_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+POLICY_KEYS = f'relay = ["{RELAY_KEY.public_key().public_bytes_raw().hex()}"]'
 KIND = {"type": "enum", "name": "EventKind", "symbols": ["CREATED", "CHANGED", "CANCELLED", "CORRECTED", "SNAPSHOT"]}
 EVENT = [
     {"name": "event_id", "type": "string"},
@@ -148,6 +151,12 @@ def unbook(name: str, value: bytes) -> dict[str, Any]:
     return found
 
 
+def signed(record: Mapping[str, Any]) -> bytes:
+    """A policy record as the relay writes it."""
+    unsigned = {name: value for name, value in record.items() if name != "signature"}
+    return rfc8785.dumps({**unsigned, "signature": RELAY_KEY.sign(rfc8785.dumps(unsigned)).hex()})
+
+
 @dataclass
 class History:
     """A bus as a test can change it: the raw log of each partition as a list."""
@@ -232,7 +241,7 @@ class Made:
             "id": f"id-{self.version}",
             "at": "2026-11-22T00:00:00Z",
         }
-        value = rfc8785.dumps({**record, "body": body})
+        value = signed({**record, "body": body})
         self._head = hashlib.sha256(value).hexdigest()
         self.bus.append(("bus.policy", 0), Entry(0, self.millis, None, value))
 

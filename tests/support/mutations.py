@@ -11,15 +11,17 @@ from io import BytesIO
 from typing import Any
 
 import fastavro
-import rfc8785
 
-from bianhe.consumers.checker.findings import Kind
+from bianhe.consumers.checker.findings import Floor, Kind, Report
+from bianhe.consumers.checker.judgement import check
 from bianhe.consumers.checker.log import Entry, Marker, Place, Rule
 from support.history import (
     DAY,
     FILTERED,
     MASKED,
     OPEN,
+    POLICY_KEYS,
+    PSEUDONYM_KEY,
     SOURCE,
     VIEWS,
     History,
@@ -27,6 +29,7 @@ from support.history import (
     Written,
     book,
     framed,
+    signed,
     unbook,
 )
 from support.toy_router import announce, live, load, rules
@@ -136,14 +139,14 @@ class Subject:
         self.alter(place, index, value=book(name, fields))
 
     def repolicy(self, index: int, change: Callable[[Record], None]) -> None:
-        """Change a policy record and chain anew all that follow it."""
+        """Change a policy record; chain and sign anew all that follow it."""
         head = "0" * 64
         for number, entry in enumerate(self.log(POLICY)):
             record = json.loads(entry.value or b"")
             if number == index:
                 change(record)
             record["previous"] = head
-            value = rfc8785.dumps(record)
+            value = signed(record)
             head = hashlib.sha256(value).hexdigest()
             self.alter(POLICY, number, value=value)
 
@@ -174,6 +177,11 @@ def subject() -> Subject:
     made = whole()
     bus = History({place: list(log) for place, log in made.bus.logs.items()}, dict(made.bus.rules))
     return Subject(made, bus)
+
+
+def judged(bus: History, floor: Floor | None = None) -> Report:
+    """What the checker says, given the keys."""
+    return check(bus, PSEUDONYM_KEY, floor, policy_keys=POLICY_KEYS)
 
 
 def read(topic: str, entry: Entry) -> Record:

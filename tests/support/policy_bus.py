@@ -14,13 +14,14 @@ from bianhe.infra.sql import engine
 from bianhe.registry.accounts import kafka as accounts
 from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy import sql
-from bianhe.registry.policy.kafka import Relay, read_policy
+from bianhe.registry.policy.kafka import Relay, read_policy, signing_key
 from bianhe.registry.sql import deciding, transaction
 from bianhe.registry.sync import kafka as sync
 from bianhe.registry.sync.cluster import AccessRule
 from bianhe.registry.sync.plan import Plan
 from bianhe.schemas.names import RELAY_ACCOUNT
 from bianhe.schemas.records.policy import Body
+from bianhe.schemas.signatures import Role
 from support.broker import eventually
 from support.policies import AT
 
@@ -29,15 +30,15 @@ class PolicyBus:
     """Decisions go into the outbox, the relay numbers them, sync follows."""
 
     def __init__(self, broker: EmbeddedBroker, home: Path, database_url: str) -> None:
-        self.admin = broker.connection()
         self.broker = broker
         self.home = home
-        self.secrets = home / "secrets"
+        self.secrets = home / "kafka" / "secrets"
         self.database_url = database_url
         self.engine: Engine = engine(database_url)
         upgrade(self.engine)
-        sync.prepare(self.admin, self.secrets)
-        self.relay = Relay(self.component(RELAY_ACCOUNT), self.engine)
+        sync.prepare(broker.connection(), self.secrets)
+        self.admin = broker.connection()
+        self.relay = self.another_relay()
 
     def close(self) -> None:
         self.relay.close()
@@ -45,6 +46,9 @@ class PolicyBus:
 
     def component(self, account: str) -> Connection:
         return component(KafkaSettings(bootstrap=self.broker.bootstrap, secrets=self.secrets), account)
+
+    def another_relay(self) -> Relay:
+        return Relay(self.component(RELAY_ACCOUNT), self.engine, signing_key(self.secrets, Role.RELAY))
 
     def queue(self, *bodies: Body) -> None:
         with deciding(self.engine) as database:

@@ -30,7 +30,7 @@ from bianhe.infra.kafka.raw import leave_group
 from bianhe.schemas import names
 from bianhe.schemas.errors import Transient
 from bianhe.schemas.policy import EMPTY, fold
-from bianhe.schemas.records.policy import PolicyRecord
+from bianhe.schemas.signatures import PinnedKeys
 from bianhe.schemas.wire import Malformed
 
 log = structlog.get_logger("bianhe.router")
@@ -50,6 +50,7 @@ class Worker:
         self._id = names.router_transactional_id(number)
         self._pseudonym_key = pseudonym_key
         self._limits = limits
+        self._policy_keys = PinnedKeys.parse(connection.policy_keys)
         self._policy = EMPTY
         self._compiled = RoutingPlan(0, {})
         self._plan = self._compiled
@@ -136,7 +137,7 @@ class Worker:
     # The policy
 
     def _follow_policy(self) -> None:
-        records = [PolicyRecord.decode(entry.value or b"") for entry in self._policy_log.read_to_end()]
+        records = self._policy_keys.read(entry.value for entry in self._policy_log.read_to_end())
         if not records:
             return
         before = self._plan

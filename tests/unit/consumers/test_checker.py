@@ -13,7 +13,7 @@ from bianhe.consumers.checker.findings import FINDINGS_KEPT, Floor, Kind, Report
 from bianhe.consumers.checker.judgement import check
 from bianhe.consumers.checker.log import Entry, Marker, Outcome, Place, Reading
 from support.history import FILTERED, MASKED, OPEN, PSEUDONYM_KEY, SOURCE, History
-from support.mutations import JOURNAL, POLICY, subject
+from support.mutations import JOURNAL, POLICY, judged, subject
 from support.toy_router import random_history
 
 HISTORIES = 1000
@@ -22,7 +22,7 @@ HISTORIES = 1000
 def test_a_thousand_clean_histories_give_no_finding() -> None:
     verdicts: Counter[Verdict] = Counter()
     for seed in range(HISTORIES):
-        report = check(random_history(seed), PSEUDONYM_KEY)
+        report = judged(random_history(seed))
         assert report.findings == [], f"seed {seed}"
         verdicts[report.verdict] += 1
         assert all("at least" in reason for reason in report.unknown), f"seed {seed}"
@@ -35,7 +35,7 @@ def test_what_lost_records_to_compaction_or_retention_is_unknown_never_valid(pla
     del middle.logs[place][len(middle.logs[place]) // 2]
     start.starts[place] = 2
     for bus in (middle, start):
-        report = check(bus, PSEUDONYM_KEY)
+        report = judged(bus)
         assert report.verdict is not Verdict.VALID
         assert any("not complete" in reason for reason in report.unknown)
 
@@ -50,21 +50,27 @@ def test_compacted_deliveries_and_sources_give_no_false_finding(place: Place) ->
     bus.logs[place] = [
         entry for entry in bus.logs[place] if entry.marker or entry.offset >= tail or last[entry.key] == entry.offset
     ]
-    report = check(bus, PSEUDONYM_KEY)
+    report = judged(bus)
     assert report.verdict is Verdict.UNKNOWN, report.findings
 
 
 def test_too_little_to_look_at_is_unknown() -> None:
-    assert check(History(), PSEUDONYM_KEY).verdict is Verdict.UNKNOWN
-    deliveries = check(subject().bus, PSEUDONYM_KEY).checked[Kind.PROJECTION]
-    assert check(subject().bus, PSEUDONYM_KEY, Floor(deliveries=deliveries)).verdict is Verdict.VALID
-    assert check(subject().bus, PSEUDONYM_KEY, Floor(deliveries=deliveries + 1)).verdict is Verdict.UNKNOWN
+    assert judged(History()).verdict is Verdict.UNKNOWN
+    deliveries = judged(subject().bus).checked[Kind.PROJECTION]
+    assert judged(subject().bus, Floor(deliveries=deliveries)).verdict is Verdict.VALID
+    assert judged(subject().bus, Floor(deliveries=deliveries + 1)).verdict is Verdict.UNKNOWN
+
+
+def test_signatures_that_nobody_can_verify_are_unknown_never_valid() -> None:
+    report = check(subject().bus, PSEUDONYM_KEY)
+    assert report.verdict is Verdict.UNKNOWN
+    assert any("public keys" in reason for reason in report.unknown)
 
 
 def test_a_policy_record_of_an_unknown_kind_is_unknown() -> None:
     s = subject()
     s.repolicy(0, lambda record: record.update(body={"kind": "new"}))
-    assert check(s.bus, PSEUDONYM_KEY).verdict is Verdict.UNKNOWN
+    assert judged(s.bus).verdict is Verdict.UNKNOWN
 
 
 def test_findings_beyond_a_thousand_are_counted_only() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+import rfc8785
 
 from bianhe.consumers.checker.findings import Kind, Verdict
-from bianhe.consumers.checker.judgement import check
 from bianhe.consumers.checker.log import Entry, Marker
-from support.history import FILTERED, MASKED, OPEN, PSEUDONYM_KEY, SOURCE
+from support.history import FILTERED, MASKED, OPEN, SOURCE
 from support.mutations import (
     ACCESS,
     JOURNAL,
@@ -20,6 +21,7 @@ from support.mutations import (
     Change,
     Record,
     Subject,
+    judged,
     read,
     source_offset,
     subject,
@@ -151,6 +153,12 @@ def at_edge(s: Subject, aborted: bool) -> None:
 def fork(s: Subject) -> None:
     log = s.log(POLICY)
     s.insert(POLICY, 2, log[1]._replace(value=(log[1].value or b"").replace(b"gongan", b"shangwu")))
+
+
+def resign(s: Subject, signature: str) -> None:
+    newest = len(s.log(POLICY)) - 1
+    record = json.loads(s.log(POLICY)[newest].value or b"")
+    s.alter(POLICY, newest, value=rfc8785.dumps({**record, "signature": signature}))
 
 
 def swap_policy(s: Subject) -> None:
@@ -290,6 +298,8 @@ BOOKED: Mapping[str, tuple[Change, Kind]] = {
         ),
         Kind.TIMELINE,
     ),
+    "the newest policy record is not signed": (lambda s: resign(s, ""), Kind.TIMELINE),
+    "the newest policy record is signed by a stranger": (lambda s: resign(s, "00" * 64), Kind.TIMELINE),
     "a fork": (fork, Kind.TIMELINE),
     "policy records change places": (swap_policy, Kind.TIMELINE),
     "policy in other bytes": (
@@ -310,7 +320,7 @@ ALL = {**DELIVERIES, **BOOKED, **ACCESS}
 
 
 def test_the_whole_history_is_valid_and_every_judgement_looks_at_something() -> None:
-    report = check(subject().bus, PSEUDONYM_KEY)
+    report = judged(subject().bus)
     assert report.verdict is Verdict.VALID, (report.findings, report.unknown)
     assert all(report.checked[kind] > 0 for kind in Kind)
 
@@ -321,7 +331,7 @@ def test_a_single_corruption_gives_exactly_its_finding(name: str) -> None:
     one = subject()
     corrupt(one)
     assert one.bus != subject().bus
-    report = check(one.bus, PSEUDONYM_KEY)
+    report = judged(one.bus)
     assert report.kinds == {kind}, [str(finding) for finding in report.findings]
     assert report.verdict is Verdict.INVALID
     assert "王某" not in " ".join(map(str, report.findings))

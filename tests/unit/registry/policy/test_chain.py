@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bianhe.registry.policy.chain import LogUnlikeDatabase, OutboxRow, check_witness, number
 from bianhe.schemas.policy import EMPTY, fold
+from bianhe.schemas.signatures import SigningKey
 from support.policies import AT, department, policy
 
+KEY = SigningKey(bytes(32))
 ROWS = [OutboxRow(f"row-{index}", AT, department(f"d{index}")) for index in range(12)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=12)))
 def test_a_relay_that_dies_anywhere_leaves_one_chain_with_each_row_once(deaths: list[int]) -> None:
-    log = number(EMPTY, ROWS[:3], ())
+    log = number(EMPTY, ROWS[:3], (), KEY)
     for rows_decided in deaths:
         # Killed after the commit and before the database learned of it: the same rows come again.
-        log += number(fold(EMPTY, log), ROWS[:rows_decided], {record.id for record in log})
-    log += number(fold(EMPTY, log), ROWS, {record.id for record in log})
+        log += number(fold(EMPTY, log), ROWS[:rows_decided], {record.id for record in log}, KEY)
+    log += number(fold(EMPTY, log), ROWS, {record.id for record in log}, KEY)
     assert fold(EMPTY, log).version == len(ROWS)
     assert sorted(record.id for record in log) == sorted(row.id for row in ROWS)
 
 
 def test_records_continue_the_log_they_are_given() -> None:
     before = policy(department("renshe"), department("tongji"))
-    first, second = number(before, ROWS[:2], ())
+    first, second = number(before, ROWS[:2], (), KEY)
     assert (first.number, first.previous) == (3, before.head)
     assert (second.number, second.previous) == (4, first.hash)
 
