@@ -1,10 +1,11 @@
-"""The registry process: `python -m bianhe.registry` serves HTTP and relays the outbox onto the policy log."""
+"""The registry process: `python -m bianhe.registry` serves HTTP, relays the outbox and carries revocations out."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,15 +18,18 @@ from bianhe.infra.telemetry import logs_to_stderr
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy.kafka import Relay, signing_key
+from bianhe.registry.revocation.kafka import Revocations
 from bianhe.schemas.errors import BusError
-from bianhe.schemas.names import RELAY_ACCOUNT
+from bianhe.schemas.names import ADMIN_ACCOUNT, RELAY_ACCOUNT
 from bianhe.schemas.signatures import Role
+
+Task = Callable[[threading.Event], None]
 
 log = structlog.get_logger("bianhe.registry")
 
 
 def main() -> int:
-    """Serve until SIGTERM or Ctrl-C; 1 where the relay cannot be trusted to go on."""
+    """Serve until SIGTERM or Ctrl-C; 1 where relay or revocations cannot be trusted to go on."""
     settings = load()
     logs_to_stderr(settings.log_format)
     database = engine(settings.database, pooled=True)
@@ -42,19 +46,20 @@ def main() -> int:
             timeout_graceful_shutdown=5,
         )
     )
-    failed = _serve(server, relay)
+    with Revocations(component(settings.kafka, ADMIN_ACCOUNT), database) as revocations:
+        failed = _serve(server, {"relay": relay.run, "revocations": revocations.run})
     return 1 if failed else 0
 
 
-def _serve(server: uvicorn.Server, relay: Relay) -> bool:
-    """Run server and relay until either ends; whether the relay ended by a fault."""
+def _serve(server: uvicorn.Server, tasks: dict[str, Task]) -> bool:
+    """Run the server with its tasks until any of them ends; whether a task ended by a fault."""
     stopping, failed = threading.Event(), threading.Event()
 
-    def run_relay() -> None:
+    def run(name: str, task: Task) -> None:
         try:
-            relay.run(stopping)
+            task(stopping)
         except BusError as fault:
-            log.error("relay ends", fault=str(fault), cause=fault.cause, cure=fault.cure)
+            log.error("task ends", task=name, fault=str(fault), cause=fault.cause, cure=fault.cure)
             failed.set()
         finally:
             # A registry whose decisions no longer reach the log must not go on as if they did.
@@ -63,13 +68,15 @@ def _serve(server: uvicorn.Server, relay: Relay) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn handles them while it serves, and hands them on when it has ended.
         signal.signal(number, lambda *_: stopping.set())
-    thread = threading.Thread(target=run_relay, name="relay")
-    thread.start()
+    threads = [threading.Thread(target=run, args=task, name=task[0]) for task in tasks.items()]
+    for thread in threads:
+        thread.start()
     try:
         server.run()
     finally:
         stopping.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
     return failed.is_set()
 
 

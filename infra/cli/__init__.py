@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "catalog": "The catalog: departments, resources and items.",
     "contract": "Contracts: the Avro schemas of the resources.",
     "grant": "Grants: what decisions gave.",
+    "receipt": "Receipts (回执): the evidence of revocations.",
     "sync": "Compare the cluster with the catalog, and make them equal.",
 }
 """What `bianhe --help` lists; each command is the module of its name, with an `app` or a function of that name."""

@@ -230,7 +230,7 @@ def relay(installation: Installation) -> Iterator[Verdict]:
 def router(installation: Installation) -> Iterator[Verdict]:
     policy = installation.policy_log.policy
     with Acknowledgements(installation.admin) as acknowledgements:
-        acknowledged = {writer: acknowledgements.of(writer) for writer in policy.writers}
+        acknowledged = {writer: acknowledgements.of(writer).policy_version for writer in policy.writers}
     sources = [topic for topic in installation.cluster.topics() if topic.startswith(names.SOURCE_PREFIX)]
     members = installation.cluster.group_members(names.ROUTER_GROUP) if sources else None
     yield from judgement.router(policy, acknowledged, members)

@@ -12,8 +12,8 @@ from bianhe.infra.kafka.components import component
 from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
-from bianhe.registry.revocation.kafka import carry_out
-from bianhe.registry.revocation.step import line
+from bianhe.registry.revocation import kafka
+from bianhe.registry.revocation.lines import line
 from bianhe.registry.sharing import sql
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
@@ -49,19 +49,23 @@ def revoke(
     number: Number,
     ground: Annotated[str, typer.Option(help="why it ends, such as purpose-met")] = "",
     by: Annotated[str, typer.Option(help="who decides; the provider if left out")] = "",
-    wait: Annotated[float, typer.Option(help="seconds to wait for one step; the next call goes on there")] = 30.0,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="delete what lies in its mailbox too")] = False,
+    watch: Annotated[bool, typer.Option(help="show the steps until nothing can be read, or decide only")] = True,
+    wait: Annotated[float, typer.Option(help="seconds to watch one step; the registry goes on without")] = 30.0,
 ) -> None:
-    """End a grant, on a ground that the law knows, and wait until nothing can be read under it."""
+    """End a grant, on a ground that the law knows; the registry carries it out and gives a receipt."""
     settings = load()
     database = engine(settings.database)
     row = sql.grant(database, number)
     admin = component(settings.kafka, ADMIN_ACCOUNT)
     # A decision that could not even begin is none: without a broker nothing is recorded.
     check_login(admin)
-    row = sql.revoke(database, number, ground, by or sql.provider_of(database, row.application), clock.now())
+    decider = by or sql.provider_of(database, row.application)
+    row = sql.revoke(database, number, ground, decider, clock.now(), withdraw=withdraw)
     out.print(f"{number}  {row.ground}")
-    for step in carry_out(admin, database, number, wait):
-        out.print(line(step))
+    for step in kafka.watch(admin, database, number, wait) if watch else ():
+        if text := line(step):
+            out.print(text)
 
 
 def _row(row: sql.GrantRow) -> dict[str, Any]:

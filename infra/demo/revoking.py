@@ -14,8 +14,11 @@ from bianhe.infra.demo.progress import Journal
 from bianhe.infra.demo.recount import Difference, Recount, Tally, differences
 from bianhe.infra.demo.stage import Stage
 from bianhe.infra.kafka.admin import Admin
-from bianhe.registry.revocation.kafka import carry_out
-from bianhe.registry.revocation.step import Closed, line
+from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.revocation.kafka import gather, watch
+from bianhe.registry.revocation.lines import line
+from bianhe.registry.revocation.receipt import Check, verify
+from bianhe.registry.revocation.step import Done
 from bianhe.registry.sharing import sql
 from bianhe.schemas import names
 from bianhe.schemas.errors import Transient
@@ -42,6 +45,9 @@ class Revoked:
     steps: list[str]
     seconds: float
     """From the decision until the access rules were gone."""
+    receipt: str
+    checks: list[Check]
+    """Its statements against Kafka and the policy log, when all later events had been routed."""
     edge: Mapping[int, int]
     ends: Mapping[int, int]
     """Where the topic ended when all later events had been routed."""
@@ -74,10 +80,11 @@ def revoke_under_traffic(
     decided = time.monotonic()
     number = row.grant.number
     sql.revoke(stage.database, number, GROUND, provider, clock.now())
-    steps = list(carry_out(stage.admin, stage.database, number, PATIENCE_SECONDS))
+    steps = list(watch(stage.admin, stage.database, number, PATIENCE_SECONDS))
     seconds = time.monotonic() - decided
-    closed = steps[-1]
-    assert isinstance(closed, Closed)
+    done = steps[-1]
+    assert isinstance(done, Done)
+    receipt, edge = done.receipt, {int(partition): end for partition, end in done.receipt.edge.items()}
 
     later = publishing.get(PATIENCE_SECONDS)
     _await_routed(journal, source, already + later.published)
@@ -87,11 +94,13 @@ def revoke_under_traffic(
     found = [
         Difference(f"{number} {row.topic}", what, expected, got)
         for what, expected, got in (
-            ("log end after the revocation", dict(closed.edge), ends),
+            ("log end after the revocation", edge, ends),
             ("answer to reading on", REFUSED, ended.refusal),
         )
         if expected != got
     ]
+    checks = verify(receipt, read_policy(stage.admin), gather(stage.admin, receipt))
+    found += [Difference(receipt.number, each.what, "holds", each.found) for each in checks if each.holds is False]
     received = ended.tallies.get(row.topic, Tally())
     recount = recounts[code]
     recount.end(row.topic, received.counts)
@@ -101,9 +110,11 @@ def revoke_under_traffic(
     return Revoked(
         grant=number,
         topic=row.topic,
-        steps=[line(step) for step in steps],
+        steps=[text for step in steps if (text := line(step))],
         seconds=seconds,
-        edge=closed.edge,
+        receipt=receipt.number,
+        checks=checks,
+        edge=edge,
         ends=ends,
         written=journal.written[row.topic],
         received=received.records,

@@ -31,6 +31,7 @@ from bianhe.schemas.view import grant_view
 
 NOTICE: Final = "模拟数据"
 VALUE_CELLS: Final = 16
+_SIGNS: Final = {True: "[green]✓[/]", False: "[bold red]✗[/]", None: "[dim]?[/]"}
 COLUMNS_SHOWN: Final = 5
 """Departments side by side in one table."""
 
@@ -159,8 +160,10 @@ class Screen:
         self._console.print(
             f"  closed {revoked.seconds:.1f} s after the decision · last offsets {offsets}, {after}\n"
             f"  {revoked.topic}: {revoked.written:,} records written, {revoked.received:,} received; "
-            f"{revoked.after} later events were routed past it"
+            f"{revoked.after} later events were routed past it\n\n$ bianhe receipt verify {revoked.receipt}"
         )
+        for check in revoked.checks:
+            self._console.print(f"{_SIGNS[check.holds]} {escape(check.what)} [dim]· {escape(check.found)}[/]")
 
     def drift(self, drift: Drift) -> None:
         """What sync said of a rule that was added by hand."""

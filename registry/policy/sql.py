@@ -15,9 +15,9 @@ from sqlalchemy import Column, Connection, Engine, Integer, String, Table, Text,
 from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.sql import Instant, metadata, transaction
 from bianhe.schemas.errors import Fatal
-from bianhe.schemas.records.policy import Body, Effective, Granted, Revoked, decode_body, encode_body
+from bianhe.schemas.records.policy import Body, Closed, Effective, Granted, Revoked, decode_body, encode_body
 
-_Body = TypeVar("_Body", Granted, Revoked, Effective)
+_Body = TypeVar("_Body", Granted, Revoked, Effective, Closed)
 
 outbox: Final = Table(
     "outbox",

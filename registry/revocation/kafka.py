@@ -1,31 +1,58 @@
-"""Carries a revocation out, step by step, against a real cluster; what is already done is not done again."""
+"""Carries revocations out, step by step, against a real cluster; what is already done is not done again."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+import structlog
+from confluent_kafka import KafkaError
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
 from bianhe.infra import clock
+from bianhe.infra.kafka import clients, raw
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import explain
 from bianhe.infra.kafka.log import LogReader
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.kafka import PolicyLog
-from bianhe.registry.revocation.step import Close, Closed, MarkEffective, Step, next_step, obstacle
+from bianhe.registry.revocation.lines import obstacle
+from bianhe.registry.revocation.receipt import Evidence, following, issue, receipts
+from bianhe.registry.revocation.step import (
+    Close,
+    Done,
+    Fence,
+    Finish,
+    MarkEffective,
+    Step,
+    WaitForFetches,
+    Withdraw,
+    next_step,
+)
 from bianhe.registry.sql import deciding, transaction
 from bianhe.registry.sync import kafka as cluster
-from bianhe.registry.sync.cluster import AccessRule
+from bianhe.registry.sync.cluster import AccessRule, ResourceKind
 from bianhe.schemas import names
-from bianhe.schemas.errors import Transient
-from bianhe.schemas.records.policy import Effective
+from bianhe.schemas.errors import BusError, Fatal, Transient
+from bianhe.schemas.policy import Policy
+from bianhe.schemas.records.policy import Closed, Effective
+from bianhe.schemas.records.receipt import Receipt
 from bianhe.schemas.records.state import Acknowledgement, worker_key, worker_partition
 
+TRANSACTION_TIMEOUT_SECONDS: Final = 15.0
+"""What the router's writers use: a fence must name one."""
+_DELIVERY_SECONDS: Final = 30.0
+_NONE: Final = Acknowledgement(0)
 _WAIT_SECONDS: Final = 0.02
+_IDLE_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 1.0
+
+log = structlog.get_logger("bianhe.revocation")
 
 
 class StillRevoking(Transient):
@@ -35,37 +62,144 @@ class StillRevoking(Transient):
 def carry_out(
     connection: Connection, engine: Engine, number: str, patience_seconds: float
 ) -> Generator[Step, None, None]:
-    """Complete the revocation of a grant that was decided, yielding each step before it is taken, Closed last.
+    """Complete the revocation of a grant that was decided, yielding each step before it is taken, Done last.
 
     Raises StillRevoking where one step waits longer than `patience_seconds`. Killed anywhere, or run twice at once, the
     revocation ends the same.
     """
-    with PolicyLog(connection) as policy_log, _View(connection, engine) as seen:
+    with Revocations(connection, engine) as revocations:
+        yield from revocations.steps(number, patience_seconds, taking=True)
+
+
+def watch(connection: Connection, engine: Engine, number: str, patience_seconds: float) -> Generator[Step, None, None]:
+    """The steps of a revocation as the registry takes them, Done last; raises StillRevoking."""
+    with Revocations(connection, engine) as revocations:
+        yield from revocations.steps(number, patience_seconds, taking=False)
+
+
+def gather(connection: Connection, claimed: Receipt) -> Evidence:
+    """What the cluster says now of a grant that was revoked. Raises BrokerUnreachable where any broker is silent."""
+    rule = AccessRule(claimed.department, "READ", ResourceKind.TOPIC, claimed.topic)
+    brokers = cluster.brokers_with(connection, rule)
+    with Admin(connection) as admin:
+        ends, starts = admin.end_offsets(claimed.topic, "read_uncommitted"), admin.start_offsets(claimed.topic)
+    return Evidence(ends, starts, brokers)
+
+
+class Revocations:
+    """Decides and takes the steps of revocations. Use it in a `with` block, or close it."""
+
+    def __init__(self, connection: Connection, engine: Engine) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._policy_log = PolicyLog(connection)
+        self._seen = _View(connection, engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._policy_log.close()
+        self._seen.close()
+
+    def steps(self, number: str, patience_seconds: float, *, taking: bool) -> Generator[Step, None, None]:
+        """Each step of one revocation, taken after it was yielded or left to another process; Done last."""
         step, waits_since = None, time.monotonic()
-        while not isinstance(step, Closed):
-            following = next_step(policy_log.catch_up(), number, seen)
-            if following != step:
-                step, waits_since = following, time.monotonic()
+        while not isinstance(step, Done):
+            policy = self._policy_log.catch_up()
+            following_step = next_step(policy, number, self._seen)
+            if following_step != step:
+                step, waits_since = following_step, time.monotonic()
                 yield step
-                _take(connection, engine, number, step)
-            elif time.monotonic() - waits_since > patience_seconds:
+                if taking:
+                    self._take(policy, number, step)
+                    continue
+            elif time.monotonic() - waits_since > patience_seconds + _known_wait(step):
                 cause, cure = obstacle(step, number)
                 raise StillRevoking(f"{number} is still being revoked", cause=cause, cure=cure)
-            else:
-                time.sleep(_WAIT_SECONDS)
+            time.sleep(_WAIT_SECONDS)
+
+    def run(self, stop: threading.Event) -> None:
+        """Complete every revocation on the policy log, now and to come, until told to stop. A Fatal error ends it."""
+        while not stop.is_set():
+            try:
+                stop.wait(self._advance())
+            except Fatal:
+                raise
+            except BusError as fault:
+                log.warning("waiting", fault=str(fault), cause=fault.cause)
+                stop.wait(_RETRY_SECONDS)
+
+    def _advance(self) -> float:
+        """One step of each revocation that is not closed; tells after how many seconds to go on."""
+        policy = self._policy_log.catch_up()
+        pending = [number for number, each in policy.grants.items() if each.state.ended and each.receipt is None]
+        pause = _WAIT_SECONDS if pending else _IDLE_SECONDS
+        for number in pending:
+            try:
+                self._take(policy, number, next_step(policy, number, self._seen))
+            except Fatal:
+                raise
+            except BusError as fault:
+                # One that cannot go on holds no other up.
+                log.warning("waiting", grant=number, fault=str(fault), cause=fault.cause)
+                pause = _RETRY_SECONDS
+        return pause
+
+    def _take(self, policy: Policy, number: str, step: Step) -> None:
+        match step:
+            case Fence(version=version, writers=writers):
+                for writer in writers:
+                    raw.fence(self._connection, writer, TRANSACTION_TIMEOUT_SECONDS)
+                    self._acknowledge(writer, version)
+                    log.info("fenced", writer=writer, grant=number)
+            case MarkEffective(edge=edge, fenced=fenced):
+                ends = {str(partition): end for partition, end in edge.items()}
+                with deciding(self._engine) as database:
+                    if not _is_decided(database, Effective, number):
+                        sql.append(database, [Effective(grant=number, edge=ends, fenced=fenced)], clock.now())
+            case Withdraw(topic=topic, edge=edge):
+                with Admin(self._connection) as admin:
+                    admin.delete_records({(topic, partition): end for partition, end in edge.items()})
+            case Close(rule=rule):
+                cluster.remove_rule(self._connection, rule)
+            case Finish():
+                self._give_receipt(policy, number, step)
+            case _:
+                pass
+
+    def _acknowledge(self, writer: str, version: int) -> None:
+        """Write down that a writer is fenced, so that nobody waits for it, or fences it, once more."""
+        failed: list[KafkaError] = []
+        producer = clients.producer(self._connection, linger_ms=0, delivery_timeout=_DELIVERY_SECONDS)
+        producer.produce(
+            names.ROUTER_STATE,
+            Acknowledgement(version, fenced=True).encode(),
+            worker_key(writer).encode(),
+            partition=worker_partition(writer),
+            on_delivery=lambda error, _: failed.append(error) if error else None,
+        )
+        producer.flush()
+        if failed:
+            raise explain(failed[0], self._connection, f"acknowledging for {writer}")
+
+    def _give_receipt(self, policy: Policy, number: str, finish: Finish) -> None:
+        at = clock.now()
+        with deciding(self._engine) as database:
+            decided = [body.receipt for body in sql.decided(database, Closed)]
+            if all(receipt.grant != number for receipt in decided):
+                # The log too: an older backup of the database does not know all numbers that were given.
+                receipt = issue(policy.grants[number], following([*decided, *receipts(policy)], at), finish, at)
+                sql.append(database, [Closed(receipt=receipt)], at)
 
 
-def _take(connection: Connection, engine: Engine, number: str, step: Step) -> None:
-    match step:
-        case MarkEffective(edge=edge):
-            ends = {str(partition): end for partition, end in edge.items()}
-            with deciding(engine) as database:
-                if not _is_decided(database, number):
-                    sql.append(database, [Effective(grant=number, edge=ends)], clock.now())
-        case Close(rule=rule):
-            cluster.remove_rule(connection, rule)
-        case _:
-            pass
+def _known_wait(step: Step) -> float:
+    return step.millis / 1000 if isinstance(step, WaitForFetches) else 0.0
 
 
 class Acknowledgements:
@@ -74,7 +208,7 @@ class Acknowledgements:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._states: dict[int, LogReader] = {}
-        self._versions: dict[str, int] = {}
+        self._latest: dict[str, Acknowledgement] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -88,8 +222,8 @@ class Acknowledgements:
         for state in self._states.values():
             state.close()
 
-    def of(self, writer: str) -> int:
-        """The policy version that a writer has acknowledged by now, 0 if none."""
+    def of(self, writer: str) -> Acknowledgement:
+        """The latest acknowledgement of a writer by now, of version 0 if there is none."""
         partition = worker_partition(writer)
         if partition not in self._states:
             self._states[partition] = LogReader(
@@ -98,43 +232,74 @@ class Acknowledgements:
         for record in self._states[partition].read_to_end():
             key = (record.key or b"").decode()
             if record.value is not None and key.startswith(worker_key("")):
-                self._versions[key] = Acknowledgement.decode(record.value).policy_version
-        return self._versions.get(worker_key(writer), 0)
+                self._take(key, Acknowledgement.decode(record.value))
+        return self._latest.get(worker_key(writer), _NONE)
+
+    def _take(self, key: str, told: Acknowledgement) -> None:
+        # A fence and the writer that follows it may come in either order.
+        if told.policy_version > self._latest.get(key, _NONE).policy_version:
+            self._latest[key] = told
 
 
 class _View:
-    """The cluster and the outbox as `next_step` asks for them."""
+    """The cluster and the outbox as `next_step` asks for them. What it waited for is waited for again after a crash."""
 
     def __init__(self, connection: Connection, engine: Engine) -> None:
         self._connection = connection
         self._engine = engine
         self._acknowledgements = Acknowledgements(connection)
+        self._opened: Admin | None = None
+        self._seen_since: dict[int, float] = {}
+        self._gone_since: dict[AccessRule, float] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._acknowledgements.close()
 
     def acknowledged(self, writer: str) -> int:
-        return self._acknowledgements.of(writer)
+        return self._acknowledgements.of(writer).policy_version
+
+    def waited(self, version: int) -> float:
+        now = time.monotonic()
+        return now - self._seen_since.setdefault(version, now)
+
+    def fenced(self, writer: str) -> bool:
+        return self._acknowledgements.of(writer).fenced
+
+    @property
+    def _admin(self) -> Admin:
+        self._opened = self._opened or Admin(self._connection)
+        return self._opened
 
     def stable_ends(self, topic: str) -> Mapping[int, int] | None:
-        with Admin(self._connection) as admin:
-            stable = admin.end_offsets(topic, "read_committed")
-            # Asked second: a log that ends where it was stable before has nothing pending.
-            whole = admin.end_offsets(topic, "read_uncommitted")
+        stable = self._admin.end_offsets(topic, "read_committed")
+        # Asked second: a log that ends where it was stable before has nothing pending.
+        whole = self._admin.end_offsets(topic, "read_uncommitted")
         return whole if whole == stable else None
 
-    def is_effective_decided(self, grant: str) -> bool:
+    def starts(self, topic: str) -> Mapping[int, int]:
+        return self._admin.start_offsets(topic)
+
+    def is_decided(self, kind: type[Effective | Closed], grant: str) -> bool:
         with transaction(self._engine) as database:
-            return _is_decided(database, grant)
+            return _is_decided(database, kind, grant)
 
     def brokers_with(self, rule: AccessRule) -> Mapping[int, bool]:
-        return cluster.brokers_with(self._connection, rule)
+        knowing = cluster.brokers_with(self._connection, rule)
+        if any(knowing.values()):
+            self._gone_since.pop(rule, None)
+        else:
+            self._gone_since.setdefault(rule, time.monotonic())
+        return knowing
+
+    def millis_without(self, rule: AccessRule) -> int:
+        since = self._gone_since.get(rule)
+        return 0 if since is None else int((time.monotonic() - since) * 1000)
+
+    def idle_millis(self) -> int:
+        return max(int(settings["connections.max.idle.ms"]) for settings in self._admin.broker_settings().values())
 
 
-def _is_decided(database: Database, grant: str) -> bool:
-    return any(body.grant == grant for body in sql.decided(database, Effective))
+def _is_decided(database: Database, kind: type[Effective | Closed], grant: str) -> bool:
+    if kind is Effective:
+        return any(body.grant == grant for body in sql.decided(database, Effective))
+    return any(body.receipt.grant == grant for body in sql.decided(database, Closed))

@@ -1,33 +1,58 @@
-"""What a revocation does next (design 3.5): acknowledged by every writer, then effective, then closed."""
+"""What a revocation does next (design 3.5): acknowledged or fenced, effective, withdrawn, closed, and a receipt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from bianhe.registry.sync.cluster import AccessRule
-from bianhe.registry.sync.desired import desired, reading_rule
-from bianhe.schemas.policy import GrantState, Policy
+from bianhe.registry.sync.desired import reading_rule
+from bianhe.schemas.policy import GrantInForce, GrantState, Policy
+from bianhe.schemas.records.policy import Closed, Effective
+from bianhe.schemas.records.receipt import Receipt
+
+FENCE_SECONDS: Final = 3.0
+"""A writer that says nothing for so long is shut out: more than twice the longest transaction, or healthy ones are."""
 
 
 class ClusterView(Protocol):
     """What the cluster and the outbox say at the moment of asking."""
 
     def acknowledged(self, writer: str) -> int:
-        """The policy version that a writer has acknowledged, 0 if none."""
+        """The policy version that a writer, or whoever fenced it, has acknowledged; 0 if none."""
+        ...
+
+    def waited(self, version: int) -> float:
+        """For how many seconds this policy version has been seen on the log."""
+        ...
+
+    def fenced(self, writer: str) -> bool:
+        """Whether it was shut out instead, and nobody has acknowledged a later version under its id."""
         ...
 
     def stable_ends(self, topic: str) -> Mapping[int, int] | None:
         """The log end of each partition that there is; None while a transaction is open on any."""
         ...
 
-    def is_effective_decided(self, grant: str) -> bool:
-        """Whether the outbox already holds the record that the grant's edge is known."""
+    def starts(self, topic: str) -> Mapping[int, int]:
+        """Where each partition begins."""
+        ...
+
+    def is_decided(self, kind: type[Effective | Closed], grant: str) -> bool:
+        """Whether the outbox already holds this record of the grant."""
         ...
 
     def brokers_with(self, rule: AccessRule) -> Mapping[int, bool]:
         """Whether each broker, by its node id, still knows an access rule; all must answer."""
+        ...
+
+    def millis_without(self, rule: AccessRule) -> int:
+        """For how long no broker has been seen to know an access rule."""
+        ...
+
+    def idle_millis(self) -> int:
+        """How long an idle connection may live, on the broker that lets it live longest."""
         ...
 
 
@@ -44,6 +69,17 @@ class WaitForWriters:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """Shut these writers out, and acknowledge for them: what they left open is aborted, what they send is refused.
+
+    Whoever has their ids next reads the policy log before it writes.
+    """
+
+    version: int
+    writers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WaitForEnds:
     topic: str
 
@@ -55,86 +91,141 @@ class MarkEffective:
     version: int
     writers: int
     edge: Mapping[int, int]
+    fenced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Delete what lies before the edge; the topic stays, empty."""
+
+    topic: str
+    edge: Mapping[int, int]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
     rule: AccessRule
     edge: Mapping[int, int]
+    seconds: float
+    """From the decision until the edge was known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class WaitForFetches:
+    """A fetch that waited at a broker when the access rule went still gets one answer, until its connection is cut."""
+
+    millis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Decide that nothing can be read any more, and give the receipt."""
+
     edge: Mapping[int, int]
-    brokers: int
+    seconds: float
+    brokers: tuple[int, ...]
+    kept_for: tuple[str, ...] = ()
+    waited_millis: int = 0
 
 
-Step = WaitForLog | WaitForWriters | WaitForEnds | MarkEffective | Close | Closed
+@dataclass(frozen=True, slots=True)
+class Done:
+    receipt: Receipt
+
+
+Step = (
+    WaitForLog
+    | WaitForWriters
+    | Fence
+    | WaitForEnds
+    | MarkEffective
+    | Withdraw
+    | Close
+    | WaitForFetches
+    | Finish
+    | Done
+)
 
 
 def next_step(policy: Policy, number: str, seen: ClusterView) -> Step:
     """What the revocation of a grant does next, given the policy log and what the cluster says now.
 
-    The same inputs give the same step, so a revocation that was cut off resumes by asking again.
+    Pure and total: the same inputs give the same step, so a revocation that was cut off resumes by asking again.
     """
     grant = policy.grants.get(number)
     if grant is None or not grant.state.ended:
         return WaitForLog()
-    if grant.state is not GrantState.REVOKING:
-        rule = reading_rule(grant)
-        knowing = seen.brokers_with(rule)
-        # Another grant of the same department may still carry the same open channel.
-        if any(knowing.values()) and rule not in desired(policy).rules:
-            return Close(rule, grant.edge)
-        return Closed(grant.edge, len(knowing))
-    if seen.is_effective_decided(number):
-        return WaitForLog()
+    if grant.receipt is not None:
+        return Done(grant.receipt)
+    if grant.state is GrantState.REVOKING:
+        return _towards_edge(policy, grant, seen)
+    return _towards_receipt(policy, grant, seen)
+
+
+def _towards_edge(policy: Policy, grant: GrantInForce, seen: ClusterView) -> Step:
     version = grant.reached[GrantState.REVOKING].version
-    if grant.topic in policy.open_channels:
+    if seen.is_decided(Effective, grant.grant.number):
+        return WaitForLog()
+    if not grant.has_mailbox:
         return MarkEffective(version, 0, {})
-    if late := tuple(writer for writer in policy.writers if seen.acknowledged(writer) < version):
-        return WaitForWriters(version, late, len(policy.writers))
+    if waiting := silence(policy, version, seen):
+        return waiting
     ends = seen.stable_ends(grant.topic)
     if ends is None or len(ends) < policy.resources[grant.grant.resource, grant.grant.version].partitions:
         return WaitForEnds(grant.topic)
-    return MarkEffective(version, len(policy.writers), ends)
+    fenced = tuple(writer for writer in policy.writers if seen.fenced(writer))
+    return MarkEffective(version, len(policy.writers), ends, fenced)
 
 
-def line(step: Step) -> str:
-    """A step as a person follows it."""
-    match step:
-        case WaitForLog():
-            return "revoking   waits for the relay"
-        case WaitForWriters(version, late, writers):
-            return f"revoking   policy {version} · {writers - len(late)} of {writers} writers acknowledged"
-        case WaitForEnds(topic):
-            return f"revoking   waits until nothing is pending on {topic}"
-        case MarkEffective(version, writers, edge) if edge:
-            return f"revoking   policy {version} · {writers} of {writers} writers acknowledged"
-        case MarkEffective(version):
-            return f"revoking   policy {version} · an open channel has no last offset"
-        case Close(_, edge) if edge:
-            ends = " ".join(f"{partition}:{end}" for partition, end in sorted(edge.items()))
-            return f"effective  nothing at or after {ends}"
-        case Close():
-            return "effective  with its access rule: an open channel goes on for others"
-        case Closed(edge, brokers):
-            waiting = "" if edge else "; a fetch that waited already may still get one answer"
-            return f"closed     access rules gone on {brokers} of {brokers} brokers{waiting}"
+def silence(policy: Policy, version: int, seen: ClusterView) -> WaitForWriters | Fence | None:
+    """How the writers come to follow a policy version; None when all do, or can write no more.
+
+    One that is no writer any more must not write at all, so it is not waited for.
+    """
+    former = sorted(each for each in policy.former_writers if seen.acknowledged(each) < version)
+    if former:
+        return Fence(version, tuple(former))
+    late = tuple(each for each in policy.writers if seen.acknowledged(each) < version)
+    if not late:
+        return None
+    if seen.waited(version) > FENCE_SECONDS:
+        return Fence(version, late)
+    return WaitForWriters(version, late, len(policy.writers))
 
 
-def obstacle(step: Step, number: str) -> tuple[str, str]:
-    """What keeps a revocation waiting in a step, as cause and cure."""
-    match step:
-        case WaitForWriters(_, late, _):
-            return (
-                f"writer {', '.join(late)} has not acknowledged",
-                f"start it, then bianhe grant revoke {number} again",
-            )
-        case WaitForEnds(topic):
-            return (
-                f"{topic} is not there, or a transaction is open on it",
-                f"bianhe sync apply, then bianhe grant revoke {number} again",
-            )
-        case _:
-            return "the relay does not run", f"start it (bianhe up), then bianhe grant revoke {number} again"
+def _towards_receipt(policy: Policy, grant: GrantInForce, seen: ClusterView) -> Step:
+    if seen.is_decided(Closed, grant.grant.number):
+        return WaitForLog()
+    edge, rule = grant.edge, reading_rule(grant)
+    seconds = (grant.reached[GrantState.EFFECTIVE].at - grant.reached[GrantState.REVOKING].at).total_seconds()
+    if grant.revocation is not None and grant.revocation.withdraw and grant.has_mailbox:
+        starts = seen.starts(grant.topic)
+        if any(starts.get(partition, 0) < end for partition, end in edge.items()):
+            return Withdraw(grant.topic, edge, seconds)
+    if carriers := _carriers(policy, grant):
+        return Finish(edge, seconds, (), carriers)
+    knowing = seen.brokers_with(rule)
+    if any(knowing.values()):
+        return Close(rule, edge, seconds)
+    if grant.has_mailbox:
+        return Finish(edge, seconds, tuple(sorted(knowing)))
+    limit = seen.idle_millis()
+    if seen.millis_without(rule) < limit:
+        return WaitForFetches(limit)
+    return Finish(edge, seconds, tuple(sorted(knowing)), waited_millis=limit)
+
+
+def _carriers(policy: Policy, grant: GrantInForce) -> tuple[str, ...]:
+    """The other grants by which the department reads the same open channel: with them its access rule stays."""
+    department = policy.departments.get(grant.grant.department)
+    if department is None or not department.enabled:
+        return ()
+    same = (grant.topic, grant.grant.department)
+    return tuple(
+        sorted(
+            number
+            for number, other in policy.grants.items()
+            if other.readable and (other.topic, other.grant.department) == same
+        )
+    )

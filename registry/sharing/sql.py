@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -40,7 +41,7 @@ from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Rejected
 from bianhe.schemas.grant import CITY_TIME, Condition, Grant, Mask
 from bianhe.schemas.policy import GrantState
-from bianhe.schemas.records.policy import Effective, Granted, Revoked
+from bianhe.schemas.records.policy import Closed, Effective, Granted, Revoked
 
 application_table: Final = Table(
     "application",
@@ -81,6 +82,10 @@ grant_table: Final = Table(
 
 class Unknown(Rejected):
     """There is no application or grant of this number."""
+
+
+class NothingToWithdraw(Rejected):
+    """What was delivered lies where others read it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ def grants(engine: Engine, department: str | None = None, resource: str | None =
     if resource is not None:
         query = query.where(grant_table.c.resource == resource)
     with transaction(engine) as connection:
-        ended = _effective(connection)
+        ended = _ends(connection)
         return [_grant_row(connection, row.number, ended) for row in connection.execute(query).all()]
 
 
@@ -187,16 +192,23 @@ def letter(engine: Engine, number: str) -> str:
     return str(text)
 
 
-def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime) -> GrantRow:
+def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime, *, withdraw: bool = False) -> GrantRow:
     """Begin the end of a grant: its record goes onto the policy log, `registry.revocation` does the rest.
 
-    Raises Unknown, UnknownGround. A grant that is being revoked already stays as it is.
+    With `withdraw` what was delivered is deleted too. Raises Unknown, UnknownGround, NothingToWithdraw. A grant that is
+    being revoked already stays as it is.
     """
     reason = known_ground(ground)
     with deciding(engine) as connection:
         row = _grant_row(connection, number)
-        if row.state is GrantState.ACTIVE:
-            append(connection, [Revoked(grant=number, ground=reason.code, decided_by=by)], at)
+        if withdraw and not row.topic.startswith(names.GRANT_PREFIX):
+            raise NothingToWithdraw(
+                f"{number} reads {row.topic}, which others read too",
+                cause="only a mailbox can be emptied",
+                cure="revoke it without --withdraw",
+            )
+        if not row.state.ended:
+            append(connection, [Revoked(grant=number, ground=reason.code, decided_by=by, withdraw=withdraw)], at)
             change = {"ground": reason.code, "revoked_by": by, "revoked_at": at}
             connection.execute(update(grant_table).where(grant_table.c.number == number).values(change))
         return _grant_row(connection, number)
@@ -218,11 +230,11 @@ def subjects_of(connection: Connection, account: str) -> frozenset[str] | None:
         if resource.provider == account
         for version in range(1, resource.version + 1)
     }
-    effective = _effective(connection)
+    ended = _ends(connection)
     rows = connection.execute(
         select(grant_table.c.number, grant_table.c.topic).where(grant_table.c.department == account)
     )
-    read = {row.topic for row in rows if row.number not in effective}
+    read = {row.topic for row in rows if row.number not in ended}
     return frozenset(names.value_subject(topic) for topic in sources | read)
 
 
@@ -305,29 +317,25 @@ def _application(connection: Connection, number: str) -> Application:
     return _read(row)
 
 
-def _effective(connection: Connection) -> frozenset[str]:
-    return frozenset(body.grant for body in decided(connection, Effective))
+def _ends(connection: Connection) -> dict[str, GrantState]:
+    """How far each revocation has come whose edge is known."""
+    effective = {body.grant: GrantState.EFFECTIVE for body in decided(connection, Effective)}
+    return effective | {body.receipt.grant: GrantState.CLOSED for body in decided(connection, Closed)}
 
 
-def _grant_row(connection: Connection, number: str, effective: frozenset[str] | None = None) -> GrantRow:
+def _grant_row(connection: Connection, number: str, ends: Mapping[str, GrantState] | None = None) -> GrantRow:
     row = connection.execute(select(grant_table).where(grant_table.c.number == number)).first()
     if row is None:
         raise Unknown(f"there is no grant {number}", cure="bianhe grant list shows them")
-    ended = _effective(connection) if effective is None else effective
+    ended = _ends(connection) if ends is None else ends
     return GrantRow(
         grant=Grant.model_validate(row.body),
         application=row.application,
         digest=row.digest,
         topic=row.topic,
-        state=_state(row.revoked_at is not None, number in ended),
+        state=ended.get(number, GrantState.REVOKING if row.revoked_at else GrantState.ACTIVE),
         decided_at=row.decided_at,
         policy=number_of(connection, row.outbox_id),
         ground=row.ground,
         revoked_at=row.revoked_at,
     )
-
-
-def _state(revoked: bool, effective: bool) -> GrantState:
-    if effective:
-        return GrantState.EFFECTIVE
-    return GrantState.REVOKING if revoked else GrantState.ACTIVE

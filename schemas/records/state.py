@@ -46,6 +46,8 @@ class ViewPosition:
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
     policy_version: int
+    fenced: bool = False
+    """Whether the writer was shut out, and the registry says it for whoever has its id next."""
 
     def encode(self) -> bytes:
         return codec.encode("acknowledgement", asdict(self))
