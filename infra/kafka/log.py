@@ -25,7 +25,7 @@ class LogRecord(NamedTuple):
 class LogReader:
     """Reads a partition from `start` on, each time to where it ends now. Use it in a `with` block.
 
-    The account needs READ on the topic and on the group; the group is never joined and nothing is committed to it.
+    The account needs READ on the topic and DESCRIBE on the group, which is never joined; nothing is committed.
     A position that is no longer in the log raises, instead of being replaced by another.
     """
 

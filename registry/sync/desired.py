@@ -119,7 +119,7 @@ def _component_rules() -> dict[AccessRule, str]:
         AccessRule(router, "WRITE", ResourceKind.TRANSACTIONAL_ID, f"{names.ROUTER_GROUP}.", prefixed),
         AccessRule(relay, "READ", topic, names.POLICY),
         AccessRule(relay, "WRITE", topic, names.POLICY),
-        AccessRule(relay, "READ", ResourceKind.GROUP, names.RELAY_ACCOUNT),
+        AccessRule(relay, "DESCRIBE", ResourceKind.GROUP, names.RELAY_ACCOUNT),
         AccessRule(relay, "WRITE", ResourceKind.TRANSACTIONAL_ID, names.RELAY_TRANSACTIONAL_ID),
     ]
     return dict.fromkeys(rules, _BUS)

@@ -35,7 +35,7 @@ ALLOWED_GROUPS = {
     *((code, "READ", f"{code}.main") for code in DEPARTMENTS if code != "jiaotong"),
     ("renshe", "READ", "renshe.report"),
     ("bus-router", "READ", "bus.router"),
-    ("bus-relay", "READ", "bus-relay"),
+    ("bus-relay", "DESCRIBE", "bus-relay"),
 }
 TRANSACTIONAL_IDS = ("bus.router.0", "bus.router.7", "bus.policy", "renshe.1")
 ALLOWED_TRANSACTIONAL_IDS = {
@@ -43,7 +43,7 @@ ALLOWED_TRANSACTIONAL_IDS = {
     ("bus-router", "WRITE", "bus.router.7"),
     ("bus-relay", "WRITE", "bus.policy"),
 }
-OPERATIONS = ("READ", "WRITE", "CREATE", "DELETE", "ALTER", "DESCRIBE_CONFIGS", "ALTER_CONFIGS", "ALL")
+OPERATIONS = ("READ", "WRITE", "CREATE", "DELETE", "ALTER", "DESCRIBE", "DESCRIBE_CONFIGS", "ALTER_CONFIGS", "ALL")
 
 
 def allows(rule: AccessRule, account: str, operation: str, kind: ResourceKind, name: str) -> bool:
