@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import threading
+import traceback
+from typing import NoReturn
 
 from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.limits import Limits
@@ -30,9 +33,18 @@ def main() -> None:
     Worker(connection, int(sys.argv[1]), key, Limits()).run(stopping.is_set)
 
 
+def _exit(code: int) -> NoReturn:
+    """End at once: a client that is destroyed in the middle of a fault can wait for its broker for ever."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     try:
         main()
     except BusError as error:
         print(f"router: {error} ({error.cause})", file=sys.stderr)
-        sys.exit(1)
+        _exit(1)
+    except Exception:
+        traceback.print_exc()
+        _exit(1)

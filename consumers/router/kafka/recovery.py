@@ -70,7 +70,7 @@ class Recovery:
             return
         route = route.only(joined)
         with LogReader(self._connection, state.topic, state.partition, group=names.ROUTER_GROUP, start=start) as reader:
-            for offset, key, value, append_millis in reader.read_to_end():
+            for offset, key, value, append_millis in reader.stream_to_end():
                 if offset >= state.committed:
                     break
                 record = SourceRecord(offset, key, value, append_millis)

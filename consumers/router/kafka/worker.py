@@ -76,16 +76,16 @@ class Worker:
         )
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Route until `stop` says so; raises WorkerStops where only a new process can go on."""
+        """Route until `stop` says so; raises WorkerStops where only a new process can go on.
+
+        Then the clients are left as they are: to close one in the middle of a fault can wait for its broker for ever.
+        """
         try:
             while not stop():
                 self._step()
         except (KafkaException, SystemError) as error:
             raise WorkerStops("the Kafka client failed", cause=str(error)) from error
-        finally:
-            # Closing calls _on_revoke, which must not commit a record that was routed by halves.
-            self._writer.forsake()
-            self._consumer.close()
+        self._consumer.close()
         leave_group(self._connection, names.ROUTER_GROUP, self._id)
 
     def _step(self) -> None:

@@ -121,10 +121,6 @@ class Writer:
             self.is_open = False
             self._guarded("abort_transaction", self._limits.call_seconds_max)
 
-    def forsake(self) -> None:
-        """Leave the open transaction to the broker, which aborts it: what a worker stopped in is never committed."""
-        self.is_open = False
-
     def renewed(self) -> bool:
         """Between transactions: replace the producer if it ever gave a request up. Then state must be recovered."""
         self._producer.poll(0)
