@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -76,7 +77,8 @@ class Flow:
 
 
 def as_router(city: City) -> Connection:
-    return Connection(city.broker.bootstrap, ROUTER_ACCOUNT, read_secret(city.secrets / ROUTER_ACCOUNT))
+    password = read_secret(city.secrets / ROUTER_ACCOUNT)
+    return replace(city.broker.connection(), account=ROUTER_ACCOUNT, password=password)
 
 
 def judge(city: City, flow: Flow) -> None:
