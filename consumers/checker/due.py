@@ -43,7 +43,8 @@ class View:
         self.load = load
         self.seq = 0
         self.begin: int = state["begin"] if state else 0
-        self.joined: bool = state["joined"] if state else True
+        # One that ended before any router began it, because its topic was not there yet, was due nothing.
+        self.joined: bool = state["joined"] if state else feed.active(timeline.version)
         self.standing: frozenset[int] | None = None
         """The offsets before `begin` whose records were the last of their entity then."""
         self._held: set[bytes] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from bianhe.schemas.records import codec
 
@@ -29,7 +29,9 @@ class JournalEntry:
     views: Sequence[ViewEntry]
 
     def encode(self) -> bytes:
-        return codec.encode("journal-entry", asdict(self))
+        return codec.encode(
+            "journal-entry", codec.fields(self) | {"views": [codec.fields(view) for view in self.views]}
+        )
 
     @classmethod
     def decode(cls, value: bytes) -> JournalEntry:
@@ -49,7 +51,7 @@ class Quarantined:
     size: int
 
     def encode(self) -> bytes:
-        return codec.encode("quarantined", asdict(self))
+        return codec.encode("quarantined", codec.fields(self))
 
     @classmethod
     def decode(cls, value: bytes) -> Quarantined:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
@@ -19,7 +19,7 @@ class Position:
     policy_version: int
 
     def encode(self) -> bytes:
-        return codec.encode("position", asdict(self))
+        return codec.encode("position", codec.fields(self))
 
     @classmethod
     def decode(cls, value: bytes) -> Position:
@@ -36,7 +36,7 @@ class ViewPosition:
     """Whether it goes with the live flow; before that, its own position counts."""
 
     def encode(self) -> bytes:
-        return codec.encode("view-position", asdict(self))
+        return codec.encode("view-position", codec.fields(self))
 
     @classmethod
     def decode(cls, value: bytes) -> ViewPosition:
@@ -50,7 +50,7 @@ class Acknowledgement:
     """Whether the writer was shut out, and the registry says it for whoever has its id next."""
 
     def encode(self) -> bytes:
-        return codec.encode("acknowledgement", asdict(self))
+        return codec.encode("acknowledgement", codec.fields(self))
 
     @classmethod
     def decode(cls, value: bytes) -> Acknowledgement:

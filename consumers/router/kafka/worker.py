@@ -82,13 +82,14 @@ class Worker:
         """
         try:
             while not stop():
-                self._step()
+                self.step()
         except (KafkaException, SystemError) as error:
             raise WorkerStops("the Kafka client failed", cause=str(error)) from error
         self._consumer.close()
         leave_group(self._connection, names.ROUTER_GROUP, self._id)
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """One turn: the policy, what has come to be recovered, one transaction, one slice of a first load."""
         try:
             self._follow_policy()
             self._recover_awaiting()
@@ -100,7 +101,7 @@ class Worker:
             return
         # The first record begins a transaction; the rest is fetched within it.
         messages = self._next_messages(self._limits.idle_wait_seconds, 1)
-        if messages and self._plan.awaiting:
+        if self._plan.awaiting:
             self._look_for_topics()
         begun = time.monotonic()
         if messages or self._owes:
@@ -108,6 +109,11 @@ class Worker:
         if self._behind:
             self._loads.live_took(time.monotonic() - begun if messages else 0)
             self._load()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that the group gave it is recovered, and every view goes with the live flow."""
+        return not self._awaiting and not self._behind
 
     @property
     def _owes(self) -> bool:
@@ -167,7 +173,10 @@ class Worker:
         )
 
     def _look_for_topics(self) -> None:
-        """A delivery topic that was made before a record was written gets it, so this is asked after consuming."""
+        """A delivery topic that was made before a record was written gets it, so this is asked after consuming.
+
+        Asked on a quiet source too: what stands there waits for its first load.
+        """
         if self._recovery.existing(self._plan.awaiting):
             self._swap_plan()
 
@@ -182,9 +191,11 @@ class Worker:
 
     def _aim(self) -> None:
         """Bring every partition to the plan, or to a view that has joined."""
+        self._behind = False
         for (source, _), state in self._states.items():
-            state.aim(self._plan.routes[source])
-        self._behind = any(not view.joined for state in self._states.values() for view in state.views.values())
+            route = self._plan.routes[source]
+            state.aim(route)
+            self._behind |= any(not state.views[delivery.topic].joined for delivery in route.deliveries)
 
     # First loads
 

@@ -1,0 +1,101 @@
+"""The decisions of a simulated city: a few grants whose shape follows from their number, so plans compile once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from simulation.memory import RELAY
+
+from bianhe.schemas.names import mailbox
+from bianhe.schemas.records.policy import GENESIS, Body, Effective, Granted, PolicyRecord, Revoked
+from support.policy_bodies import OPEN, channel, granted, population, writers
+from support.records import person
+
+PARTITIONS: Final = 2
+WORKERS: Final = 2
+GRANTS_MAX: Final = 4
+UNTIL: Final = "2026-11-20"
+TERM_STEP: Final = 20_000
+_AT = datetime(2026, 11, 18, tzinfo=UTC)
+_SHAPES: Final = (
+    ("residence_division prefix 410212", (), "2027-12-31"),
+    ("", ("name=first:1",), "2027-12-31"),
+    ("residence_division = 410202", ("citizen_id=pseudonym",), UNTIL),
+    ("", ("citizen_id=first:6", "name=null"), "2027-12-31"),
+)
+BEGINNING: Final[Sequence[Body]] = (writers(WORKERS), population(PARTITIONS), channel())
+
+
+def a_grant(number: int) -> Granted:
+    """The grant of a number."""
+    first = granted(*_SHAPES[number % len(_SHAPES)])
+    grant = first.grant.model_copy(update={"number": f"G-2026-{number:04}"})
+    topic = mailbox("renshe", "population", 1, grant.number)
+    return first.model_copy(update={"grant": grant, "digest": grant.digest, "topic": topic, "schema_id": 1000 + number})
+
+
+GRANTS: Final = [a_grant(number) for number in range(1, GRANTS_MAX + 1)]
+MILLIS: Final = min(each.grant.until_millis for each in GRANTS) - 6 * TERM_STEP
+"""When a history begins: soon before the first term ends."""
+DIVISIONS: Final = ("410212", "410202")
+SOUND: Final = {person(residence_division=division): division for division in DIVISIONS}
+_encoded: dict[tuple[str, Body], tuple[bytes, str]] = {}
+
+
+class PolicyLog:
+    """What was decided so far."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._head = GENESIS
+        self.open: list[Granted] = []
+        self.given: list[Granted] = []
+        self.spans: dict[str, tuple[int, int | None, Mapping[str, int] | None]] = {}
+        """Of each grant the version that began it, the one that revoked it, and its edge."""
+
+    @property
+    def topics(self) -> list[str]:
+        return [OPEN, *(each.topic for each in self.given)]
+
+    def append(self, body: Body) -> bytes:
+        """The record of the next number."""
+        self.version += 1
+        known = _encoded.get((self._head, body)) if not isinstance(body, Effective) else None
+        if known is None:
+            id = f"id-{self.version}"
+            unsigned = PolicyRecord(number=self.version, previous=self._head, id=id, at=_AT, body=body)
+            record = RELAY.sign(unsigned)
+            known = record.encode(), record.hash
+            if not isinstance(body, Effective):
+                _encoded[self._head, body] = known
+        value, self._head = known
+        self._note(body)
+        return value
+
+    def _note(self, body: Body) -> None:
+        match body:
+            case Granted(grant=grant):
+                self.spans[grant.number] = self.version, None, None
+            case Revoked(grant=number):
+                self.spans[number] = self.spans[number][0], self.version, None
+            case Effective(grant=number, edge=edge):
+                self.spans[number] = *self.spans[number][:2], edge
+
+    def next_grant(self) -> Granted | None:
+        """One more mailbox, as long as there is a shape for it."""
+        if len(self.given) == GRANTS_MAX:
+            return None
+        self.given.append(GRANTS[len(self.given)])
+        self.open.append(self.given[-1])
+        return self.given[-1]
+
+    def next_revocation(self, chance: random.Random) -> Granted | None:
+        """A mailbox that is not revoked yet."""
+        return self.open.pop(chance.randrange(len(self.open))) if self.open else None
+
+
+def revoked(grant: Granted) -> Revoked:
+    return Revoked(grant=grant.grant.number, ground="purpose-met", decided_by="security")

@@ -1,0 +1,350 @@
+"""One simulated history: the real workers on a simulated cluster, everything that happens drawn from one seed.
+
+A worker runs in the call of the scheduler, and the scheduler runs in every call of its clients: so others publish,
+decide, die, join and write while it stands in the middle of a transaction, or it dies there.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from unittest.mock import patch
+
+import structlog
+from confluent_kafka import KafkaException
+from pydantic import SecretStr
+from simulation import clients, policies
+from simulation.clients import Seat
+from simulation.kafka import Cluster, Crash
+from simulation.memory import Memory
+
+from bianhe.consumers.router.kafka import loads, recovery, worker, writer
+from bianhe.consumers.router.kafka.worker import Worker
+from bianhe.consumers.router.limits import Limits
+from bianhe.infra.kafka import log
+from bianhe.schemas import names
+from bianhe.schemas.errors import BusError
+from bianhe.schemas.records.policy import Body, Effective, Granted
+from bianhe.schemas.records.state import STATE_PARTITIONS, Acknowledgement, worker_key, worker_partition
+from support.history import History
+from support.policy_bodies import OPEN, SOURCE
+
+WORKERS, PARTITIONS = policies.WORKERS, policies.PARTITIONS
+LIMITS = Limits(records_per_fetch=4, events_max=6)
+NESTED_MAX = 2
+QUIET_STEPS = 200
+_TOPICS = {
+    SOURCE: PARTITIONS,
+    OPEN: PARTITIONS,
+    names.POLICY: 1,
+    names.JOURNAL: 1,
+    names.QUARANTINE: 1,
+    names.ROUTER_STATE: STATE_PARTITIONS,
+}
+SOUND = list(policies.SOUND)
+BAD = [SOUND[0][:-1], SOUND[0] + b"\0", b"\0\0\0\x12\x34" + SOUND[0][5:], b""]
+KEY = bytes(32)
+
+
+class Stuck(Exception):
+    """The quiet phase did not bring the router to the end."""
+
+
+class Clock:
+    """Stands in the place of `time`: it moves a little whenever somebody looks."""
+
+    def restart(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._now = 0.0
+        self.tick = 0.03
+        """The most that it moves at a look."""
+
+    def monotonic(self) -> float:
+        self._now += self.tick * self._chance.random()
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
+CLOCK = Clock()
+
+
+class Process:
+    """One operating-system process of a worker, or none at present."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self._seat = Seat("simulated", "bus-router", SecretStr(""), cluster=world.cluster, process=self)
+        self.number = number
+        self.worker: Worker | None = None
+        self.running = False
+        """Whether it stands in a call: then only others go on."""
+        self.killed = False
+
+    def step(self) -> None:
+        """One turn of the loop; whatever comes out of it ends the process."""
+        self.running = True
+        try:
+            if self.worker is None:
+                self.worker = Worker(self._seat, self.number, KEY, LIMITS)
+            self.worker.step()
+        except (Crash, KafkaException, SystemError, BusError):
+            self.worker = None
+        finally:
+            self.running = self.killed = False
+
+    def stop(self) -> None:
+        """End in good order."""
+        if self.worker is not None:
+            self.running = True
+            try:
+                self.worker.run(lambda: True)
+            except (Crash, KafkaException, SystemError, BusError):
+                pass
+            finally:
+                self.worker, self.running, self.killed = None, False, False
+
+
+class World:
+    """A cluster, its workers and all that happens to them."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        CLOCK.restart(self._chance)
+        self.cluster = Cluster(self, policies.MILLIS)
+        self.events: list[str] = []
+        self._depth = 0
+        self._faults = True
+        self._processes = [Process(self, number) for number in range(WORKERS)]
+        self.policy = policies.PolicyLog()
+        self._revoking: list[Revoking] = []
+        for topic, partitions in _TOPICS.items():
+            self.cluster.create(topic, partitions)
+        for body in policies.BEGINNING:
+            self._decide(body)
+
+    # What the clients ask of the world
+
+    def happens(self, share: float) -> bool:
+        return self._faults and self._chance.random() < share
+
+    def number(self, below: int) -> int:
+        return self._chance.randrange(below)
+
+    def share(self, most: int) -> int:
+        return self._chance.randrange(most + 1) if self._faults else most
+
+    def disturb(self, process: object) -> None:
+        if self._faults and self._depth < NESTED_MAX and self._chance.random() < 0.12:
+            self._depth += 1
+            try:
+                for _ in range(self._chance.randrange(1, 6)):
+                    self._event()
+            finally:
+                self._depth -= 1
+        assert isinstance(process, Process)
+        if process.killed or self.happens(0.004):
+            self.events.append(f"crash of {process.number}")
+            raise Crash
+
+    # One history
+
+    def run(self, events: int) -> History:
+        """Let so many things happen, then let everything come to rest."""
+        for _ in range(events):
+            self._event()
+        self._come_to_rest()
+        return History(logs=self.cluster.logs, rules={1: frozenset()})
+
+    def _event(self) -> None:
+        [act] = self._chance.choices(list(_ACTS), list(_ACTS.values()))
+        act(self)
+
+    def _arrive(self) -> None:
+        self.cluster.arrive()
+
+    def _come_to_rest(self) -> None:
+        self._faults = False
+        CLOCK.tick = 0.001
+        self.cluster.policy_is_readable = True
+        self._processes = self._processes[:WORKERS]
+        while self.cluster.late:
+            self.cluster.arrive()
+        self._sync()
+        for turn in range(QUIET_STEPS):
+            for process in self._processes:
+                process.step()
+            self._revoke_on()
+            if turn % 20 == 1:
+                # What the dead left open times out.
+                self._sweep()
+                self.cluster.group.rebalance(self.number)
+            if turn % 3 == 2 and not self._why():
+                return
+        raise Stuck(self._why())
+
+    def _why(self) -> str:
+        behind = []
+        for process in self._processes:
+            if process.worker is None or not process.worker.settled:
+                behind.append(f"worker {process.number} is not up, or not settled")
+        for partition in range(PARTITIONS):
+            end, routed = self.cluster.end((SOURCE, partition)), self.cluster.committed.get((SOURCE, partition), 0)
+            if routed < end:
+                behind.append(f"partition {partition} is routed to {routed} of {end}")
+        if unowned := self.cluster.group.unowned:
+            behind.append(f"nobody has {sorted(unowned)}")
+        if self._revoking:
+            behind.append(f"{len(self._revoking)} revocations wait")
+        return "; ".join(behind)
+
+    # What may happen
+
+    def _publish(self) -> None:
+        for _ in range(self._chance.randrange(1, 6)):
+            kind = self._chance.random()
+            value = None if kind < 0.15 else self._chance.choice(BAD if kind < 0.25 else SOUND)
+            self.cluster.millis += self._chance.choice((0, 1, policies.TERM_STEP))
+            key = b"entity-%d" % self._chance.randrange(4)
+            self.cluster.write((SOURCE, self._chance.randrange(PARTITIONS)), key, value)
+
+    def _step(self) -> None:
+        idle = [process for process in self._processes if not process.running]
+        if idle:
+            self._chance.choice(idle).step()
+
+    def _kill(self) -> None:
+        process = self._chance.choice(self._processes)
+        self.events.append(f"kill {process.number}")
+        if process.running:
+            process.killed = True
+        else:
+            process.worker = None
+
+    def _leave(self) -> None:
+        idle = [process for process in self._processes if not process.running]
+        if idle:
+            process = self._chance.choice(idle)
+            self.events.append(f"{process.number} leaves")
+            process.stop()
+
+    def _double(self) -> None:
+        """A second process with a number, and so a transactional id, that another has."""
+        if len(self._processes) < WORKERS + 2:
+            process = Process(self, self._chance.randrange(WORKERS))
+            self.events.append(f"{process.number} is doubled")
+            self._processes.append(process)
+
+    def _session_ends(self) -> None:
+        members = sorted(self.cluster.group.members)
+        if members:
+            instance = self._chance.choice(members)
+            self.events.append(f"session of {instance} ends")
+            self.cluster.group.remove(instance)
+            self.cluster.group.rebalance(self.number)
+
+    def _rebalance(self) -> None:
+        self.cluster.group.rebalance(self.number)
+
+    def _sweep(self) -> None:
+        """The broker aborts what is open too long and shuts its owner out."""
+        for id, coordinator in self.cluster.coordinators.items():
+            if coordinator.is_open:
+                self.events.append(f"{id} timed out")
+                self.cluster.initialise(id)
+
+    def _blind(self) -> None:
+        self.cluster.policy_is_readable = not self.cluster.policy_is_readable
+
+    def _grant(self) -> None:
+        if (grant := self.policy.next_grant()) is not None:
+            self._decide(grant)
+
+    def _revoke(self) -> None:
+        if (grant := self.policy.next_revocation(self._chance)) is not None:
+            self._decide(policies.revoked(grant))
+            self._revoking.append(Revoking(grant, self.policy.version))
+
+    def _decide(self, body: Body) -> None:
+        value = self.policy.append(body)
+        self.events.append(f"policy {self.policy.version}: {body.kind}")
+        self.cluster.write((names.POLICY, 0), None, value)
+
+    def _sync(self) -> None:
+        for topic in self.policy.topics:
+            self.cluster.create(topic, PARTITIONS)
+
+    def _revoke_on(self) -> None:
+        """Effective once every writer has acknowledged or is shut out, and nothing is open on the mailbox."""
+        for revoking in list(self._revoking):
+            for id in (names.router_transactional_id(number) for number in range(WORKERS)):
+                if self._acknowledged(id) >= revoking.version:
+                    revoking.waits_for.discard(id)
+                elif id in revoking.waits_for and self.happens(0.2):
+                    self.events.append(f"{id} fenced")
+                    self.cluster.initialise(id)
+                    revoking.waits_for.discard(id)
+            places = [(revoking.grant.topic, partition) for partition in range(PARTITIONS)]
+            if revoking.waits_for or revoking.grant.topic not in self.cluster.topics:
+                continue
+            if all(self.cluster.stable(place) == self.cluster.end(place) for place in places):
+                self._revoking.remove(revoking)
+                edge = {str(partition): self.cluster.end((topic, partition)) for topic, partition in places}
+                self._decide(Effective(grant=revoking.grant.grant.number, edge=edge))
+
+    def _acknowledged(self, id: str) -> int:
+        wanted, version = worker_key(id).encode(), 0
+        for entry in self.cluster.read((names.ROUTER_STATE, worker_partition(id))):
+            if entry.key == wanted:
+                version = Acknowledgement.decode(entry.value or b"").policy_version
+        return version
+
+
+@dataclass
+class Revoking:
+    """A revocation on its way."""
+
+    grant: Granted
+    version: int
+    waits_for: set[str] = field(default_factory=lambda: {names.router_transactional_id(n) for n in range(WORKERS)})
+
+
+_ACTS: Final[Mapping[Callable[[World], None], float]] = {
+    World._step: 14,
+    World._publish: 6,
+    World._kill: 0.6,
+    World._leave: 0.3,
+    World._double: 0.2,
+    World._session_ends: 0.6,
+    World._rebalance: 0.6,
+    World._sweep: 0.4,
+    World._arrive: 1.5,
+    World._blind: 0.4,
+    World._grant: 1.2,
+    World._revoke: 0.6,
+    World._revoke_on: 1,
+    World._sync: 1.5,
+}
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    """The router's modules see simulated clients and time inside this block."""
+    with ExitStack() as patches:
+        for module in (worker, writer, recovery, loads, log):
+            patches.enter_context(patch.object(module, "clients", clients))
+        for module in (worker, loads, log):
+            patches.enter_context(patch.object(module, "time", CLOCK))
+        patches.enter_context(patch.object(worker, "leave_group", clients.leave_group))
+        patches.enter_context(patch.object(worker, "gc"))
+        memory = Memory()
+        patches.enter_context(patch.object(worker, "PinnedKeys", memory))
+        patches.enter_context(patch.object(worker, "fold", memory.fold))
+        patches.enter_context(patch.object(worker, "compile_plan", memory.compile_plan))
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        yield
+        structlog.reset_defaults()
