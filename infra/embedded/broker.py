@@ -133,6 +133,11 @@ class EmbeddedBroker:
             process.kill()
             process.wait()
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, answering or not."""
+        return self._process is not None and self._process.poll() is None
+
     def ended(self) -> bool:
         """Whether the broker ended by itself, or by another's hand."""
         return self._process is not None and self._process.poll() is not None
