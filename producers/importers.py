@@ -2,8 +2,8 @@
 
 Columns are the contract's items, all of them, and optionally `event_id`, `event_kind` (default CHANGED; REMOVED for an
 entity of which no record is kept any more), `event_time` and `event_case`. Dates are YYYY-MM-DD, times ISO 8601 with
-offset, booleans true or false, bytes hexadecimal; what is empty is null. A row's number is the one that an editor or
-spreadsheet shows: the header of a CSV file is row 1.
+offset, booleans true or false, bytes hexadecimal, records, lists and maps JSON; what is empty is null. A row's number is
+the one that an editor or spreadsheet shows: the header of a CSV file is row 1.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, BinaryIO, Final, TextIO
 
 from bianhe.producers.encodings import UnreadableFile
-from bianhe.producers.validation import InvalidEvent
-from bianhe.schemas.contract import EVENT_KINDS, EVENT_NAMES, Contract
+from bianhe.producers.validation import InvalidEvent, written_out
+from bianhe.schemas.contract import EVENT_KINDS, EVENT_NAMES, AvroType, Contract, kind_of
 
 REMOVED: Final = "REMOVED"
 REJECT_COLUMNS: Final = ("reject_row", "reject_field", "reject_reason", "reject_line")
@@ -33,6 +33,7 @@ REJECT_COLUMNS: Final = ("reject_row", "reject_field", "reject_reason", "reject_
 """
 LINE_CHARACTERS_MAX: Final = 4_000_000
 
+_NESTED: Final = ("record", "array", "map")
 _EVENT_COLUMNS: Final = ("event_id", "event_case", "event_time")
 
 
@@ -93,6 +94,7 @@ class _RowReader:
         self._items = tuple(contract.by_name)
         self._key_items = contract.key.items
         self._kinds = {item.name: item.kind for item in contract.items}
+        self._nested = {item.name: item.type for item in written_out(contract) if item.kind in _NESTED}
         self._readers = {item.name: _READERS[item.kind] for item in contract.items if item.kind in _READERS}
         self._readers["event_time"] = _instant
         self._known = frozenset((*self._items, *EVENT_NAMES, *REJECT_COLUMNS))
@@ -120,12 +122,14 @@ class _RowReader:
         value = source.get(name)
         if value is None or value == "":
             return None
-        if type(value) is str:
-            reader = self._readers.get(name)
-            try:
+        try:
+            if name in self._nested:
+                return _read(self._nested[name], _json(value) if type(value) is str else value)
+            if type(value) is str:
+                reader = self._readers.get(name)
                 return reader(value) if reader else value
-            except _Unread as error:
-                raise InvalidEvent(name, str(error)) from None
+        except _Unread as error:
+            raise InvalidEvent(name, str(error)) from None
         return _number(value, self._kinds.get(name, ""))
 
 
@@ -176,13 +180,12 @@ def _json_rows(text: TextIO) -> Iterator[tuple[int, dict[str, Any], InvalidEvent
     lines = _Lines(text)
     for line in lines:
         try:
-            row = json.loads(line, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_unique)
+            row = _json(line)
             if not isinstance(row, dict):
                 raise _Unread("is no JSON object")
-        except (ValueError, RecursionError) as error:
+        except _Unread as error:
             if line.strip():
-                reason = str(error) if isinstance(error, _Unread) else "is not JSON"
-                yield lines.number, lines.whole(), InvalidEvent("row", reason)
+                yield lines.number, lines.whole(), InvalidEvent("row", str(error))
         else:
             yield lines.number, row, None
         lines.taken.clear()
@@ -211,6 +214,32 @@ class _Lines:
 
     def whole(self) -> dict[str, Any]:
         return {REJECT_COLUMNS[-1]: "".join(self.taken).rstrip("\r\n")}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_unique)
+    except _Unread:
+        raise
+    except (ValueError, RecursionError):
+        raise _Unread("is not JSON") from None
+
+
+def _read(shape: AvroType, value: Any) -> Any:
+    """A JSON value by its Avro type; what is not of the type stays for the validator to name."""
+    if isinstance(shape, list):
+        return None if value is None else _read(shape[1], value)
+    kind = kind_of(shape)
+    if kind == "record" and isinstance(value, dict):
+        types = {field["name"]: field["type"] for field in shape["fields"]}
+        return {name: _read(types[name], each) if name in types else each for name, each in value.items()}
+    if kind == "array" and isinstance(value, list):
+        return [_read(shape["items"], each) for each in value]
+    if kind == "map" and isinstance(value, dict):
+        return {name: _read(shape["values"], each) for name, each in value.items()}
+    if type(value) is str:
+        return _READERS[kind](value) if kind in _READERS else value
+    return _number(value, kind)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -255,15 +284,20 @@ _instant = _matching(
     datetime.fromisoformat,
     "a time with offset, such as 2026-11-20T08:30:00+08:00",
 )
+_octets = _matching(r"([0-9a-fA-F]{2})*", bytes.fromhex, "hexadecimal digits")
 _whole = _matching(r"[+-]?[0-9]{1,20}", int, "a whole number")
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "bytes": _matching(r"([0-9a-fA-F]{2})*", bytes.fromhex, "hexadecimal digits"),
+    "bytes": _octets,
     "boolean": _matching("true|false", lambda text: text == "true", "true or false"),
     "int": _whole,
     "long": _whole,
     "float": _matching(_NUMBER, float, "a number"),
     "double": _matching(rf"{_NUMBER}([eE][+-]?[0-9]{{1,3}})?", float, "a number"),
+    "fixed": _octets,
     "date": _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", date.fromisoformat, "a date, such as 2026-11-20"),
+    "time-millis": _matching(
+        r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,3})?", time.fromisoformat, "a time of day, such as 08:30:00"
+    ),
     "decimal": _matching(_NUMBER, Decimal, "a decimal number"),
     "timestamp-millis": _instant,
     "timestamp-micros": _instant,

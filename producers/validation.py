@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
+
+from fastavro.schema import expand_schema
 
 from bianhe.schemas import code_tables
-from bianhe.schemas.contract import Contract, InvalidContract, Item
+from bianhe.schemas.contract import AvroType, Contract, InvalidContract, Item
 from bianhe.schemas.errors import Rejected
 from bianhe.schemas.identifiers import CHECKS
 from bianhe.schemas.wire import INT_MAX, INT_MIN, LONG_MAX, LONG_MIN
@@ -49,7 +52,7 @@ class Validator:
     def of(cls, contract: Contract) -> Validator:
         """Compile a contract; raises InvalidContract for a type, code table or check that is not known."""
         resource = f"{contract.resource}.v{contract.version}"
-        return cls(resource, {item.name: (_check(item), item.nullable) for item in contract.items})
+        return cls(resource, {item.name: (_check(item), item.nullable) for item in written_out(contract)})
 
     def __call__(self, items: Mapping[str, Any]) -> None:
         """Raise InvalidEvent for the first item that is unknown, missing or not as the contract demands.
@@ -73,6 +76,13 @@ class Validator:
             raise InvalidEvent(name, "is missing and must not be")
         if reason := self.checks[name][0](value):
             raise InvalidEvent(name, reason, shown(name, value, reason))
+
+
+def written_out(contract: Contract) -> Sequence[Item]:
+    """The items of a contract, each with all of its type: a named type stands in full wherever it is used."""
+    fields = expand_schema(dict(contract.schema))["fields"]  # type: ignore[call-overload, index]
+    types = {field["name"]: field["type"] for field in fields}
+    return [replace(item, type=types[item.name]) for item in contract.items]
 
 
 def shown(name: str, value: object, reason: str) -> str:
@@ -223,6 +233,73 @@ def _symbol(item: Item) -> Check:
     return lambda value: None if type(value) is str and value in known else fault
 
 
+def _fixed(item: Item) -> Check:
+    size = item.value_type["size"]
+
+    def check(value: Any) -> str | None:
+        if type(value) is not bytes:
+            return _wrong_type(value, "bytes")
+        return None if len(value) == size else f"{len(value)} bytes, must be {size}"
+
+    return check
+
+
+def _uuid(item: Item) -> Check:
+    def check(value: Any) -> str | None:
+        try:
+            right = type(value) is str and str(UUID(value)) == value
+        except ValueError:
+            right = False
+        return None if right else "is no UUID in lower case with hyphens"
+
+    return check
+
+
+def _record(item: Item) -> Check:
+    parts = {field["name"]: _part(item, field["type"]) for field in item.value_type["fields"]}
+
+    def check(value: Any) -> str | None:
+        if type(value) is not dict:
+            return _wrong_type(value, "a record")
+        for name, part in parts.items():
+            if fault := part(value.get(name)):
+                return f"{name}: {fault}"
+        return None if value.keys() <= parts.keys() else f"has a field that is none of {', '.join(parts)}"
+
+    return check
+
+
+def _array(item: Item) -> Check:
+    part = _part(item, item.value_type["items"])
+
+    def check(value: Any) -> str | None:
+        if type(value) is not list:
+            return _wrong_type(value, "a list")
+        return next((f"number {place}: {fault}" for place, each in enumerate(value, 1) if (fault := part(each))), None)
+
+    return check
+
+
+def _map(item: Item) -> Check:
+    key, part = _part(item, "string"), _part(item, item.value_type["values"])
+
+    def check(value: Any) -> str | None:
+        if type(value) is not dict:
+            return _wrong_type(value, "a map")
+        faults = (key(name) or part(each) for name, each in value.items())
+        # A key of a map may be a personal datum.
+        return next((f"number {place}: {fault}" for place, fault in enumerate(faults, 1) if fault), None)
+
+    return check
+
+
+def _part(item: Item, shape: AvroType) -> Check:
+    """The check of what stands within an item; null is refused where the type has none."""
+    inner = replace(item, type=shape, codes=None, check=None, length=None)
+    check, missing = _check(inner), None if inner.nullable else "is missing and must not be"
+    return lambda value: missing if value is None else check(value)
+
+
 def _wrong_type(value: object, wanted: str) -> str:
     return f"must be {wanted}, not {type(value).__name__}"
 
@@ -237,7 +314,13 @@ _COMPILERS: Final[Mapping[str, Callable[[Item], Check]]] = {
     "double": _float,
     "enum": _symbol,
     "date": _exactly(date, "a date"),
+    "time-millis": _exactly(time, "a time of day"),
     "decimal": _decimal,
     "timestamp-millis": _instant,
     "timestamp-micros": _instant,
+    "uuid": _uuid,
+    "fixed": _fixed,
+    "record": _record,
+    "array": _array,
+    "map": _map,
 }

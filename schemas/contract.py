@@ -95,10 +95,14 @@ class Item:
     @property
     def kind(self) -> str:
         """The logical type if there is one, else the Avro type's name."""
-        value = self.value_type
-        if isinstance(value, dict):
-            return str(value.get("logicalType") or value["type"])
-        return str(value)
+        return kind_of(self.value_type)
+
+
+def kind_of(shape: AvroType) -> str:
+    """The logical type of a type that is no union, if there is one, else its Avro name."""
+    if isinstance(shape, dict):
+        return str(shape.get("logicalType") or shape["type"])
+    return str(shape)
 
 
 @dataclass(frozen=True)

@@ -65,4 +65,6 @@ def line(event: Event) -> str:
 def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=_text)
     return value.isoformat() if isinstance(value, date | datetime) else str(value)

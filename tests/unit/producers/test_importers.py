@@ -244,6 +244,30 @@ def test_json_values_are_read_by_the_type_of_their_item() -> None:
     assert (change.items["employees"], change.items["abnormal"]) == (3, True)
 
 
+def test_nested_values_are_read_by_their_types_from_json_lines_and_from_cells_of_csv() -> None:
+    point = {"type": "record", "name": "Point", "fields": [{"name": "x", "type": "double"}]}
+    visit = {"type": "record", "name": "Visit", "fields": [
+        {"name": "on", "type": ["null", {"type": "int", "logicalType": "date"}]},
+        {"name": "at", "type": {"type": "map", "values": point}},
+        {"name": "mark", "type": {"type": "fixed", "name": "Mark", "size": 2}},
+    ]}  # fmt: skip
+    schema = json.loads(shipped("population", 1))
+    properties = {"title": "走访", "code": "X-1", "part": "base", "sharing": "unconditional", "sensitivity": 1}
+    schema["fields"].append({"name": "visits", "type": {"type": "array", "items": visit}, **properties})
+    contract = Contract.parse(json.dumps(schema))
+    written = [{"on": "2026-11-20", "at": {"甲": {"x": 1}, "乙": {"x": 0.5}}, "mark": "00ff"}, {"on": None}]
+    wanted = [{"on": date(2026, 11, 20), "at": {"甲": {"x": 1}, "乙": {"x": 0.5}}, "mark": b"\0\xff"}, {"on": None}]
+    row = {"visits": written}
+    cells = dict.fromkeys(contract.by_name, "") | {"visits": json.dumps(written)}
+    for file, form in ((json_file([row]), Format.JSON_LINES), (csv_file([cells]), Format.CSV)):
+        [change] = read(file, form, contract)
+        assert isinstance(change, Change)
+        assert change.items["visits"] == wanted
+    [reject] = read(csv_file([cells | {"visits": "[{"}]), contract=contract)
+    assert isinstance(reject, Reject)
+    assert (reject.fault.field, reject.fault.reason) == ("visits", "is not JSON")
+
+
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(POPULATION.by_name)), st.text(max_size=9)), max_size=9))
 def test_every_row_read_is_a_change_or_a_reject(rows: list[dict[str, str]]) -> None:
     full = [dict.fromkeys(POPULATION.by_name, "") | fields for fields in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -88,6 +88,19 @@ def test_length_counts_code_points_not_bytes() -> None:
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 5, "scale": 2}
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+PLACE = {
+    "type": "record",
+    "name": "Place",
+    "fields": [
+        {"name": "name", "type": "string"},
+        {
+            "name": "here",
+            "type": ["null", {"type": "record", "name": "P", "fields": [{"name": "x", "type": "double"}]}],
+        },
+        {"name": "former", "type": {"type": "array", "items": "P"}},
+    ],
+}
+TAGS = {"type": "map", "values": ["null", {"type": "array", "items": "long"}]}
 SHAPE = {"type": "enum", "name": "Shape", "symbols": ["POINT", "LINE"]}
 
 
@@ -106,6 +119,14 @@ SHAPE = {"type": "enum", "name": "Shape", "symbols": ["POINT", "LINE"]}
         ),
         (MILLIS, [datetime(2026, 1, 1, tzinfo=UTC)], [datetime(2026, 1, 1), date(2026, 1, 1), 5]),
         (SHAPE, ["POINT"], ["point", "", 0]),
+        ({"type": "int", "logicalType": "time-millis"}, [time(8, 30)], ["08:30", datetime(2026, 1, 1, tzinfo=UTC)]),
+        ({"type": "fixed", "name": "Two", "size": 2}, [b"ab"], [b"a", b"abc", "ab"]),
+        (
+            {"type": "string", "logicalType": "uuid"},
+            ["0190fb92-3a4c-70ad-97c0-2d20ed23b8a2"],
+            ["0190FB92-3A4C-70AD-97C0-2D20ED23B8A2", "0190fb923a4c70ad97c02d20ed23b8a2", "x", 5],
+        ),
+        (TAGS, [{}, {"a": None, "b": [1]}], [{"a": [None]}, {"a": [1.5]}, {1: None}, {"\0": None}, [], "{}"]),
     ],
 )
 def test_each_type_has_its_range(avro_type: Any, right: list[Any], wrong: list[Any]) -> None:
@@ -116,8 +137,28 @@ def test_each_type_has_its_range(avro_type: Any, right: list[Any], wrong: list[A
         assert fault(person(extra=value), validator).field == "extra"
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ({"name": "王府", "here": {"x": 1.5}, "former": [{"x": 2}]}, None),
+        ({"name": "王府", "former": []}, None),
+        ({"name": "王府"}, "former: is missing and must not be"),
+        ({"name": "王府", "former": [{"x": 2}, {}]}, "former: number 2: x: is missing and must not be"),
+        ({"name": "王府", "former": [], "here": {"x": "王"}}, "here: x: must be a number, not str"),
+        ({"name": "王府", "former": [], "王某": 1}, "has a field that is none of name, here, former"),
+        (["王府"], "must be a record, not list"),
+    ],
+)
+def test_what_stands_within_an_item_is_checked_and_told_by_its_path(place: Any, reason: str | None) -> None:
+    validator = Validator.of(contract_of(PLACE))
+    if reason is None:
+        validator(person(extra=place))
+    else:
+        assert fault(person(extra=place), validator).reason == reason
+
+
 def test_a_contract_that_names_an_unknown_check_or_type_does_not_compile() -> None:
     with pytest.raises(InvalidContract):
         Validator.of(contract_of("string", check="no-such-check"))
     with pytest.raises(InvalidContract):
-        Validator.of(contract_of({"type": "array", "items": "int"}))
+        Validator.of(contract_of({"type": "array", "items": {"type": "int", "logicalType": "days"}}))
