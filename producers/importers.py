@@ -2,8 +2,8 @@
 
 Columns are the contract's items, all of them, and optionally `event_id`, `event_kind` (default CHANGED; REMOVED for an
 entity of which no record is kept any more), `event_time` and `event_case`. Dates are YYYY-MM-DD, times ISO 8601 with
-offset, booleans true or false, bytes hexadecimal, records, lists and maps JSON; what is empty is null. A row's number is
-the one that an editor or spreadsheet shows: the header of a CSV file is row 1.
+offset, booleans true or false, bytes hexadecimal; records, lists and maps are JSON; what is empty is null. A row's
+number is the one that an editor or spreadsheet shows: the header of a CSV file is row 1.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from fastavro.schema import expand_schema
@@ -80,8 +80,8 @@ class Validator:
 
 def written_out(contract: Contract) -> Sequence[Item]:
     """The items of a contract, each with all of its type: a named type stands in full wherever it is used."""
-    fields = expand_schema(dict(contract.schema))["fields"]  # type: ignore[call-overload, index]
-    types = {field["name"]: field["type"] for field in fields}
+    expanded = cast("dict[str, Any]", expand_schema(dict(contract.schema)))
+    types = {field["name"]: field["type"] for field in expanded["fields"]}
     return [replace(item, type=types[item.name]) for item in contract.items]
 
 

@@ -22,7 +22,13 @@ from bianhe.schemas.errors import Fault
 app = typer.Typer(help="The catalog: departments, resources and items.", no_args_is_help=True)
 _RESOURCE = ("code", "title", "provider", "sharing", "items", "contract")
 _ITEM = ("item", "title", "part", "sharing", "basis")
-File = Annotated[Path, typer.Argument(help="a catalog in TOML; infra/demo/catalog.toml is a sample")]
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="a catalog in TOML, such as infra/demo/catalog.toml; beside it <resource>.v<version>.avsc, the contracts "
+        "that do not ship with the bus"
+    ),
+]
 
 
 @app.command("import")
