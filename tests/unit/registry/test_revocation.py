@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bianhe.registry.revocation.lines import line, obstacle
@@ -128,7 +128,6 @@ def test_the_access_rule_stays_while_another_grant_carries_it() -> None:
 EVENTS = ["relay", "step", "crash", "tick", "propagate", "work", "hang", "wake", "restart"]
 
 
-@settings(deadline=None)
 @given(
     events=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 1)), max_size=60),
     withdraw=st.booleans(),

@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bianhe.schemas import wire
@@ -31,10 +31,8 @@ from support.avro_records import (
 from support.hostile import CONTRACT, CORPUS, SEEDS, VIEWS, outcome, slicers
 
 BODIES = [bytes.fromhex(line) for line in CORPUS.read_text(encoding="utf-8").split()]
-generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-@generous
 @given(st.data())
 def test_engines_agree_on_records_and_on_what_is_left_of_them(data: st.DataObject) -> None:
     contract = data.draw(contracts())

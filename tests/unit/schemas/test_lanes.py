@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bianhe.schemas import wire
@@ -15,7 +15,6 @@ from support.avro_records import SECRET, contracts, encode, records, views
 from support.records import contract, person
 
 engines = pytest.mark.parametrize("engine", ENGINES)
-generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 numbers = st.integers(0, 2**62)
 
 
@@ -24,7 +23,6 @@ def columns(lanes: Lanes) -> list[tuple[int, int, int]]:
 
 
 @engines
-@generous
 @given(st.data())
 def test_each_lane_gets_its_slice_or_keeps_it_back(engine: Engine, data: st.DataObject) -> None:
     drawn = data.draw(contracts())

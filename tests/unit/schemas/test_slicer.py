@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bianhe.schemas.contract import InvalidContract
@@ -32,11 +32,9 @@ from support.avro_records import (
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "malformed"
 engines = pytest.mark.parametrize("engine", ENGINES)
-generous = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @engines
-@generous
 @given(st.data())
 def test_slices_equal_decode_project_mask_encode(engine: Engine, data: st.DataObject) -> None:
     contract = data.draw(contracts())
@@ -50,7 +48,6 @@ def test_slices_equal_decode_project_mask_encode(engine: Engine, data: st.DataOb
 
 
 @engines
-@generous
 @given(st.data())
 def test_what_is_not_refused_is_a_record_in_its_canonical_form(engine: Engine, data: st.DataObject) -> None:
     contract = data.draw(contracts())
@@ -78,7 +75,6 @@ def _mutants(draw: st.DrawFn, body: bytes) -> bytes:
 
 
 @engines
-@generous
 @given(st.data())
 def test_every_part_of_a_record_is_refused_and_so_is_a_record_with_more(engine: Engine, data: st.DataObject) -> None:
     contract = data.draw(contracts())

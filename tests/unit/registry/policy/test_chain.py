@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bianhe.registry.policy.chain import LogUnlikeDatabase, OutboxRow, check_witness, number
@@ -15,7 +15,6 @@ KEY = SigningKey(bytes(32))
 ROWS = [OutboxRow(f"row-{index}", AT, department(f"d{index}")) for index in range(12)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=12)))
 def test_a_relay_that_dies_anywhere_leaves_one_chain_with_each_row_once(deaths: list[int]) -> None:
     log = number(EMPTY, ROWS[:3], (), KEY)
