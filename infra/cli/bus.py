@@ -17,7 +17,7 @@ import httpx2
 from pydantic import SecretStr
 
 from bianhe.consumers.router.workers import worker_count
-from bianhe.infra.embedded.broker import EmbeddedBroker
+from bianhe.infra.embedded.broker import BrokerDied, EmbeddedBroker
 from bianhe.infra.embedded.children import Children
 from bianhe.infra.embedded.data_directory import check_port
 from bianhe.infra.settings import KafkaSettings, Settings, write_secret
@@ -98,9 +98,17 @@ class Bus:
         while not stopped(0.5):
             if self.broker.ended():
                 self._told(f"Kafka ended and is started again; see {self.broker.log}")
-                self.broker.restart()
+                self._restart_broker()
             for name in self.children.revive():
                 self._told(f"{name} ended and was started again; see {self.children.log(name)}")
+
+    def _restart_broker(self) -> None:
+        try:
+            self.broker.restart()
+        except BrokerDied as died:
+            # What killed it may have killed it again while it was starting.
+            self._told(f"{died}; once more")
+            self.broker.restart()
 
     def _fetched(self, done: int, total: int) -> None:
         if done == total:

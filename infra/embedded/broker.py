@@ -246,7 +246,7 @@ class EmbeddedBroker:
         return BrokerDied(
             what,
             cause=_last_complaint([self.log, self._data / "logs" / "console.log"]),
-            cure=f"read {self.log}; the data directory {self._data} can be removed if nothing in it is wanted",
+            cure=f"read {self.log}, and start again; only where nothing in {self._data} is wanted may it be removed",
         )
 
 
@@ -264,6 +264,9 @@ def _last_complaint(files: list[Path]) -> str:
         if file.exists():
             lines = file.read_text("utf-8", "replace").splitlines()[-500:]
             for line in reversed(lines):
-                if any(word in line for word in (" ERROR ", " FATAL ", "Exception", "Error")):
+                # Said in passing at each start after a kill, see FormerSelf.
+                if "DuplicateBrokerRegistration" not in line and any(
+                    word in line for word in (" ERROR ", " FATAL ", "Exception", "Error")
+                ):
                     return line[:300]
     return "the logs name no error"
