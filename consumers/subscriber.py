@@ -46,8 +46,7 @@ class NothingGranted(Rejected):
     """There is no topic that this account may read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One delivered event. Where `removed` is true there are no items: keep no record of the entity any more.
 
     `kind` is CREATED, CHANGED, CANCELLED, CORRECTED or SNAPSHOT, and for what is removed REMOVED (the provider keeps no
@@ -57,7 +56,7 @@ class Event:
     resource: str
     key: str
     kind: str
-    items: Mapping[str, Any] = field(repr=False)
+    items: Mapping[str, Any]
     id: str | None
     time: datetime | None
     case: str | None
@@ -67,6 +66,10 @@ class Event:
     topic: str
     partition: int
     offset: int
+
+    def __repr__(self) -> str:
+        """Where it lies; what it says is for no log."""
+        return f"Event({self.kind}, {self.topic} {self.partition}:{self.offset}, seq={self.seq})"
 
     @property
     def removed(self) -> bool:
@@ -99,51 +102,60 @@ class Reader:
 
     department: str
     schema_text: Callable[[int], str]
-    _schemas: dict[int, Any] = field(default_factory=dict)
+    _schemas: dict[bytes, Any] = field(default_factory=dict)
+    """By the head of a record."""
+    _resources: dict[str, str] = field(default_factory=dict)
+    """By topic."""
 
     def event(self, delivery: Delivery) -> Event:
         """The event of a record; raises Misaddressed or UnreadableDelivery."""
-        resource = resource_of(delivery.topic, self.department)
-        place = f"{delivery.topic} {delivery.partition}:{delivery.offset}"
-        if delivery.key is None:
-            raise UnreadableDelivery(f"{place} has no key")
+        topic, partition, offset, _, key, value, headers = delivery
+        resource = self._resources.get(topic)
+        if resource is None:
+            resource = self._resources[topic] = resource_of(topic, self.department)
+        if key is None:
+            raise UnreadableDelivery(f"{topic} {partition}:{offset} has no key")
         try:
-            key = delivery.key.decode()
-            kind, fields = self._null(delivery) if delivery.value is None else self._record(delivery.value)
-            offset, seq, policy = (fields.pop(name) for name in _BUS_NAMES)
-            event_id, _, time, case = (fields.pop(name, None) for name in EVENT_NAMES)
+            fields = _null(headers) if value is None else self._record(value)
+            take = fields.pop
+            source_offset, seq, policy = take("bus_offset"), take("bus_seq"), take("bus_policy")
+            id, kind, time, case = take("event_id"), take("event_kind"), take("event_time"), take("event_case")
+            return Event(
+                resource,
+                key.decode(),
+                kind,
+                fields,
+                id,
+                time,
+                case,
+                source_offset,
+                seq,
+                policy,
+                topic,
+                partition,
+                offset,
+            )
         except (ValueError, KeyError, IndexError, EOFError, wire.Malformed) as error:
+            place = f"{topic} {partition}:{offset}"
             raise UnreadableDelivery(f"{place} is no delivery: {type(error).__name__}") from error
-        return Event(
-            resource=resource,
-            key=key,
-            kind=kind,
-            items=fields,
-            id=event_id,
-            time=time,
-            case=case,
-            source_offset=offset,
-            seq=seq,
-            policy=policy,
-            topic=delivery.topic,
-            partition=delivery.partition,
-            offset=delivery.offset,
-        )
 
-    def _record(self, value: bytes) -> tuple[str, dict[str, Any]]:
-        schema_id, body = wire.unframe(value)
-        schema = self._schemas.get(schema_id)
+    def _record(self, value: bytes) -> dict[str, Any]:
+        head = value[: wire.HEAD_BYTES]
+        schema = self._schemas.get(head)
         if schema is None:
-            schema = self._schemas[schema_id] = parse_schema(json.loads(self.schema_text(schema_id)))
-        stream = BytesIO(body)
+            schema_id, _ = wire.unframe(value)
+            schema = self._schemas[head] = parse_schema(json.loads(self.schema_text(schema_id)))
+        stream = BytesIO(value)
+        stream.seek(wire.HEAD_BYTES)
         fields = schemaless_reader(stream, schema, None)
-        if not isinstance(fields, dict) or stream.tell() != len(body):
+        if not isinstance(fields, dict) or stream.tell() != len(value):
             raise wire.Malformed(wire.Reason.TRAILING, stream.tell())
-        return fields["event_kind"], fields
+        return fields
 
-    def _null(self, delivery: Delivery) -> tuple[str, dict[str, Any]]:
-        kind = _NULL_KINDS[delivery.headers["bus_kind"]]
-        return kind, {name: int(delivery.headers[name]) for name in _BUS_NAMES}
+
+def _null(headers: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {name: int(headers[name]) for name in _BUS_NAMES}
+    return dict.fromkeys(EVENT_NAMES) | numbers | {"event_kind": _NULL_KINDS[headers["bus_kind"]]}
 
 
 def resource_of(topic: str, department: str) -> str:
@@ -221,15 +233,18 @@ class Sequence:
 
     def check(self, event: Event, append_millis: int, now_millis: int) -> None:
         """Note a record; raises DeliveryLost or DeliveryDoubled, and then notes nothing."""
-        place = (event.topic, event.partition)
+        place, seq = (event.topic, event.partition), event.seq
         last = self._last.get(place)
-        where = f"{event.topic}, partition {event.partition}, offset {event.offset}"
         if last is None:
-            if event.offset == 0 and event.seq != 1:
-                raise DeliveryLost(f"the first record of {where} has number {event.seq}, must be 1", cure=_TELL)
-        elif event.seq <= last.seq:
-            raise DeliveryDoubled(f"number {event.seq} came after {last.seq} in {where}", cure=_TELL)
-        elif event.seq > last.seq + 1 and now_millis - last.append_millis < COMPACTION_LAG_MILLIS:
-            missing = f"{last.seq + 1} to {event.seq - 1}" if event.seq > last.seq + 2 else str(last.seq + 1)
-            raise DeliveryLost(f"number {missing} is missing before {where}", cure=_TELL)
-        self._last[place] = Last(event.seq, append_millis)
+            if event.offset == 0 and seq != 1:
+                raise DeliveryLost(f"the first record of {_where(event)} has number {seq}, must be 1", cure=_TELL)
+        elif seq <= last.seq:
+            raise DeliveryDoubled(f"number {seq} came after {last.seq} in {_where(event)}", cure=_TELL)
+        elif seq > last.seq + 1 and now_millis - last.append_millis < COMPACTION_LAG_MILLIS:
+            missing = f"{last.seq + 1} to {seq - 1}" if seq > last.seq + 2 else str(last.seq + 1)
+            raise DeliveryLost(f"number {missing} is missing before {_where(event)}", cure=_TELL)
+        self._last[place] = Last(seq, append_millis)
+
+
+def _where(event: Event) -> str:
+    return f"{event.topic}, partition {event.partition}, offset {event.offset}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from bianhe.infra import clock
 from bianhe.infra.kafka import clients
@@ -31,6 +32,8 @@ from bianhe.schemas.errors import BusError, Rejected, Transient
 
 DELIVERY_SECONDS = 120.0
 _FULL_QUEUE_WAIT = 0.2
+_POLL_SECONDS = 0.005
+"""How often receipts are taken in while events are sent one after the other."""
 
 
 class Receipt(NamedTuple):
@@ -81,6 +84,7 @@ class Publisher:
         self._delivered = 0
         self._failures: Counter[str] = Counter()
         self._login_error: KafkaError | None = None
+        self._polled = -_POLL_SECONDS
 
     @classmethod
     def from_profile(cls, path: str | Path, *, delivery_timeout: float = DELIVERY_SECONDS) -> Self:
@@ -129,24 +133,31 @@ class Publisher:
         """Hand a record to the background; waits while its queue is full."""
         if self._failures:
             self.flush()
-        deliver = partial(self._acknowledged, on_receipt)
+        deliver = self._acknowledged if on_receipt is None else partial(self._receipt, on_receipt)
         while True:
             try:
-                with explained(self._connection, f"writing {topic}"):
-                    self._producer.produce(topic, record.value, record.key, on_delivery=deliver)
+                self._producer.produce(topic, record.value, record.key, on_delivery=deliver)
             except BufferError:
                 self._producer.poll(_FULL_QUEUE_WAIT)
+            except (KafkaException, SystemError):
+                with explained(self._connection, f"writing {topic}"):
+                    raise
             else:
-                self._producer.poll(0)
-                return
+                break
+        if (now := time.monotonic()) - self._polled > _POLL_SECONDS:
+            self._polled = now
+            self._producer.poll(0)
 
-    def _acknowledged(self, on_receipt: OnReceipt | None, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
+    def _acknowledged(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._delivered += 1
+        else:
             fault = explain(self._login_error or error, self._connection, f"writing {message.topic()}")
             self._failures[str(fault)] += 1
-            return
-        self._delivered += 1
-        if on_receipt is not None:
+
+    def _receipt(self, on_receipt: OnReceipt, error: KafkaError | None, message: Message) -> None:
+        self._acknowledged(error, message)
+        if error is None:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None
             assert partition is not None

@@ -67,6 +67,8 @@ class EntityKeys:
 
 def normalised(part: str) -> str:
     """One part of a natural key as it is hashed: in NFKC, without spaces around it, a to z as capitals."""
+    if part.isascii():
+        return part.strip(" ").upper()
     return unicodedata.normalize("NFKC", part).strip(" ").translate(_CAPITALS)
 
 

@@ -44,7 +44,11 @@ def producer(
 
     A record is tried again for `delivery_timeout` seconds and then reported as not delivered.
     """
-    options: Options = {"delivery.timeout.ms": int(delivery_timeout * 1000)}
+    options: Options = {
+        "delivery.timeout.ms": int(delivery_timeout * 1000),
+        # What waits is in memory: a file of any size is published in as much of it as these take.
+        "queue.buffering.max.messages": 100_000,
+    }
     return Producer(_producing(connection, linger_ms, on_error) | options, logger=LOGGER)
 
 

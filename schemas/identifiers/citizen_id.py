@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from operator import mul
 from typing import Final
 
 EARLIEST_BIRTH: Final = date(1850, 1, 1)
 
 _FORM = re.compile(r"[0-9]{17}[0-9X]")
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_ZEROS = sum(_WEIGHTS) * ord("0")
 _CHECKS = "10X98765432"
 
 
@@ -50,4 +52,4 @@ def make(division: str, birth: date, sequence: int) -> str:
 
 
 def _check(text: str) -> str:
-    return _CHECKS[sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, text, strict=False)) % 11]
+    return _CHECKS[(sum(map(mul, _WEIGHTS, text.encode())) - _ZEROS) % 11]

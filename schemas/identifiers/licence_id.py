@@ -38,8 +38,7 @@ def fault(text: str) -> str | None:
     if form[1].endswith("000"):
         return "version is 000, the first is 001"
     body = form[1].replace(".", "")
-    standard, deployed = _standard_check(body), _deployed_check(body)
-    if form[2] in (standard, deployed):
+    if form[2] == (standard := _standard_check(body)) or form[2] == (deployed := _deployed_check(body)):
         return None
     return f"check character is {form[2]}, must be {standard} (or {deployed} as some issuers compute it)"
 

@@ -8,14 +8,17 @@ The first two may be letters (A 军委编办, N 农业, Y 其他), and which of 
 from __future__ import annotations
 
 import re
+from operator import mul
 from typing import Final
 
 ALPHABET: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 """The characters of a code in the order of their values: no I, O, S, V, Z."""
 
 _FORM = re.compile(rf"[{ALPHABET}]{{2}}[0-9]{{6}}[{ALPHABET}]{{10}}")
-_VALUES = {character: value for value, character in enumerate(ALPHABET)}
+_VALUES = bytes(max(ALPHABET.find(chr(code)), 0) for code in range(256))
+"""The value of each character of the alphabet, as a table to translate ASCII by."""
 _WEIGHTS = tuple(pow(3, position, 31) for position in range(17))
+_BODY_VALUES = bytes(int(chr(code), 36) if code < 128 and chr(code).isalnum() else 0 for code in range(256))
 _BODY_WEIGHTS = (3, 7, 9, 10, 5, 8, 4, 2)
 _BODY_CHECKS = "0123456789X0"
 
@@ -39,10 +42,10 @@ def make(kind: str, division: str, body: str) -> str:
 
 
 def _body_check(body: str) -> str:
-    total = sum(weight * int(character, 36) for weight, character in zip(_BODY_WEIGHTS, body, strict=True))
+    total = sum(map(mul, _BODY_WEIGHTS, body.encode().translate(_BODY_VALUES)))
     return _BODY_CHECKS[11 - total % 11]
 
 
 def _check(text: str) -> str:
-    total = sum(weight * _VALUES[character] for weight, character in zip(_WEIGHTS, text, strict=False))
+    total = sum(map(mul, _WEIGHTS, text.encode().translate(_VALUES)))
     return ALPHABET[-total % 31]
