@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from bianhe.infra.bench import latency as latency_bench
+from bianhe.infra.bench import publishing, slicing, subscribing
 from bianhe.infra.bench import router as router_bench
-from bianhe.infra.bench import slicing
 from bianhe.infra.cli.console import Output, OutputOption, err, out, show
 from bianhe.schemas.slicer import ACTIVE
 
@@ -52,6 +52,20 @@ def latency(
 def slicer(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
     """The engines of the slicer against decoding and encoding again; about a minute."""
     _report(lambda: slicing.compare((1, 5, 20, 50), 10_000 if quick else 40_000, 2 if quick else 5), output)
+
+
+@app.command()
+def publish(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
+    """A provider's events: checked, encoded and acknowledged, against doing less; about a minute."""
+    count, rounds = (20_000, 2) if quick else (100_000, 5)
+    with _folder() as folder:
+        _report(lambda: publishing.compare(folder, count, rounds), output)
+
+
+@app.command()
+def subscribe(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
+    """A subscriber's records: decoded and verified, against fastavro's bare decode; half a minute."""
+    _report(lambda: subscribing.compare(20_000 if quick else 100_000, 3 if quick else 7), output)
 
 
 @contextmanager
