@@ -1,12 +1,50 @@
-"""Logs as facts, one line each, on standard error. Never a key's owner, a value or a secret."""
+"""What a process tells of itself: logs as facts, and metrics, whose names all stand here.
+
+Never a key's owner, a value or a secret: labels are resources, topics and kinds. Gauges and counters are set per
+transaction or per round, never per event.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import structlog
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from bianhe.infra.settings import write_private
+
+PROCESS: Final = Gauge("bianhe_process", "1 for the process that answers", ["process"])
+
+ROUTER_EVENTS: Final = Counter("bianhe_router_events", "Source records routed", ["source"])
+ROUTER_QUARANTINED: Final = Counter("bianhe_router_quarantined", "Source records set aside", ["source"])
+ROUTER_DELIVERIES: Final = Counter("bianhe_router_deliveries", "Records written to delivery topics", ["source"])
+ROUTER_ABORTS: Final = Counter("bianhe_router_aborts", "Transactions that were given up and routed again")
+ROUTER_TRANSACTION_SECONDS: Final = Histogram(
+    "bianhe_router_transaction_seconds",
+    "From the first record of a transaction to its commit",
+    buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15),
+)
+ROUTER_POLICY: Final = Gauge("bianhe_router_policy_version", "Policy version that a worker routes under")
+
+REGISTRY_REQUESTS: Final = Counter("bianhe_registry_requests", "Answers of the registry, by HTTP status", ["code"])
+RELAY_RECORDS: Final = Counter("bianhe_relay_records", "Records written onto the policy log")
+
+MONITOR_EVENTS: Final = Gauge("bianhe_monitor_events", "Events in the last whole window", ["resource", "window"])
+MONITOR_QUARANTINED: Final = Gauge(
+    "bianhe_monitor_quarantined", "Events set aside in the last whole window", ["resource", "window"]
+)
+MONITOR_DELIVERIES: Final = Gauge(
+    "bianhe_monitor_deliveries", "Records written in the last whole window", ["resource", "topic", "window"]
+)
+MONITOR_AGE_SECONDS: Final = Gauge("bianhe_monitor_age_seconds", "Since the last event", ["resource"])
+MONITOR_CYCLE_SECONDS: Final = Gauge(
+    "bianhe_monitor_cycle_seconds", "Longest time between two events that the provider declares", ["resource"]
+)
+MONITOR_ALERTS: Final = Gauge("bianhe_monitor_alerts", "Alerts that are raised", ["kind"])
 
 
 def logs_to_stderr(style: Literal["text", "json"]) -> None:
@@ -28,3 +66,14 @@ def logs_to_stderr(style: Literal["text", "json"]) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+
+
+def serve_metrics(home: Path, process: str) -> None:
+    """Serve this process's metrics on a free port of 127.0.0.1, and write down where.
+
+    `<home>/metrics/<process>.json` is a target file of Prometheus (file_sd); `bianhe status` reads it too.
+    """
+    PROCESS.labels(process).set(1)
+    server, _ = start_http_server(0, "127.0.0.1")
+    target = {"targets": [f"127.0.0.1:{server.server_port}"], "labels": {"process": process}}
+    write_private(home / "metrics" / f"{process}.json", json.dumps([target]))

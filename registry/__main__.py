@@ -14,7 +14,7 @@ import uvicorn
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
-from bianhe.infra.telemetry import logs_to_stderr
+from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy.kafka import Relay, signing_key
@@ -34,6 +34,7 @@ def main() -> int:
     logs_to_stderr(settings.log_format)
     database = engine(settings.database, pooled=True)
     upgrade(database)
+    serve_metrics(settings.home, "registry")
     relay = Relay(component(settings.kafka, RELAY_ACCOUNT), database, signing_key(settings.kafka.secrets, Role.RELAY))
     address = urlsplit(settings.registry)
     server = uvicorn.Server(

@@ -11,7 +11,7 @@ import hmac
 import json
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from threading import Lock
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from bianhe.infra import telemetry
 from bianhe.registry.accounts.sql import password_fits, password_hash
 from bianhe.registry.contracts.registration import InvalidSchema
 from bianhe.registry.contracts.sql import Registered, bus_records, same_shape, visible
@@ -133,6 +134,7 @@ def create_app(engine: Engine) -> FastAPI:
     app.state.engine = engine
     app.state.doorkeeper = Doorkeeper(engine)
     app.include_router(router)
+    app.middleware("http")(_counted)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _not_found)
@@ -328,6 +330,12 @@ def _version(found: Registered) -> dict[str, Any]:
         "schemaType": "AVRO",
         "schema": found.text,
     }
+
+
+async def _counted(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await answer(request)
+    telemetry.REGISTRY_REQUESTS.labels(response.status_code).inc()
+    return response
 
 
 async def _refused(request: Request, error: Exception) -> Response:

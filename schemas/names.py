@@ -19,15 +19,20 @@ QUARANTINE: Final = "bus.quarantine"
 SOURCE_PREFIX: Final = "source."
 OPEN_PREFIX: Final = "open."
 GRANT_PREFIX: Final = "grant."
+MONITOR_PREFIX: Final = "monitor."
+"""Topics that the monitors make and keep for themselves."""
+ALERTS: Final = "monitor.alerts"
 MANAGED_PREFIXES: Final = (SOURCE_PREFIX, OPEN_PREFIX, GRANT_PREFIX, "bus.")
 """Topics that sync answers for; everything else on the cluster is foreign and left alone."""
 
 ADMIN_ACCOUNT: Final = "bus-admin"
 ROUTER_ACCOUNT: Final = "bus-router"
 RELAY_ACCOUNT: Final = "bus-relay"
-BUS_ACCOUNTS: Final = (ADMIN_ACCOUNT, ROUTER_ACCOUNT, RELAY_ACCOUNT)
+MONITOR_ACCOUNT: Final = "bus-monitor"
+BUS_ACCOUNTS: Final = (ADMIN_ACCOUNT, ROUTER_ACCOUNT, RELAY_ACCOUNT, MONITOR_ACCOUNT)
 
 ROUTER_GROUP: Final = "bus.router"
+MONITOR_GROUP: Final = "bus.monitor"
 RELAY_TRANSACTIONAL_ID: Final = "bus.policy"
 
 TOPIC_CHARACTERS_MAX: Final = 200

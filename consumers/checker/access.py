@@ -19,6 +19,7 @@ _BUS_WRITES = {
         f"{names.ROUTER_GROUP}.",
     ),
     names.RELAY_ACCOUNT: (names.POLICY, names.RELAY_TRANSACTIONAL_ID),
+    names.MONITOR_ACCOUNT: (names.MONITOR_PREFIX,),
 }
 """What each component may write: whoever else writes to the bus is none of it."""
 
@@ -54,4 +55,6 @@ def _is_of_the_bus(rule: Rule) -> bool:
         return False
     if rule.operation in ("READ", "DESCRIBE", "DESCRIBE_CONFIGS"):
         return True
-    return rule.operation == "WRITE" and rule.name in _BUS_WRITES.get(rule.account, ())
+    # The monitors make their own topics.
+    creating = rule.operation == "CREATE" and rule.account == names.MONITOR_ACCOUNT
+    return (rule.operation == "WRITE" or creating) and rule.name in _BUS_WRITES.get(rule.account, ())

@@ -14,7 +14,7 @@ from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.limits import Limits
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load, read_secret
-from bianhe.infra.telemetry import logs_to_stderr
+from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ROUTER_ACCOUNT
 
@@ -29,6 +29,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     connection = component(settings.kafka, ROUTER_ACCOUNT)
+    serve_metrics(settings.home, f"router-{sys.argv[1]}")
     key = bytes.fromhex(read_secret(settings.kafka.secrets / "pseudonym-key").get_secret_value())
     Worker(connection, int(sys.argv[1]), key, Limits()).run(stopping.is_set)
 

@@ -102,6 +102,11 @@ class PartitionState:
         """Whether the open transaction has anything of this partition to write down."""
         return self.position != self.committed or bool(self._begun)
 
+    @property
+    def written(self) -> int:
+        """How many records the open transaction has for the views of this partition."""
+        return sum(seq - self.views[topic].seq for topic, seq, _, _ in self._columns())
+
     def touched(self) -> Mapping[str, ViewPosition]:
         """The view positions that the open transaction changes."""
         after = {topic: self.views[topic] for topic in self._begun}

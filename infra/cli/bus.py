@@ -25,6 +25,7 @@ from bianhe.registry.sync import kafka as sync
 from bianhe.schemas.errors import Transient
 
 REGISTRY: Final = "registry"
+MONITORS: Final = "monitors"
 READY_SECONDS: Final = 60.0
 _PARTITIONS: Final = 4
 """What a source has unless its catalog says otherwise; the workers start before there is a catalog."""
@@ -49,12 +50,14 @@ class Bus:
         registry: str = "http://127.0.0.1:8080",
         kafka_port: int | None = None,
         workers: int | None = None,
+        monitors: bool = False,
         told: Told = lambda text: None,
     ) -> None:
         self._home = home
         self._told = told
         self._registry = registry
         self._workers = workers or worker_count(os.cpu_count() or 1, [_PARTITIONS])
+        self._monitors = monitors
         self.broker = EmbeddedBroker(home / "kafka", kafka_port, progress=self._fetched)
         self.children = Children(home / "logs", {"BIANHE_HOME": str(home)})
 
@@ -136,6 +139,8 @@ class Bus:
         for worker in range(self.settings.routers):
             self.children.start(f"router-{worker}", "bianhe.consumers.router", str(worker))
         self._await_registry()
+        if self._monitors:
+            self.children.start(MONITORS, "bianhe.consumers.monitors")
         self._told(f"registry answers at {self._registry}")
 
     def _await_registry(self) -> None:

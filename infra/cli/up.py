@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -33,7 +34,11 @@ def up(
     def told(text: str) -> None:
         err.print(f"✓ {text}")
 
-    with Bus(data_home(), registry=address, kafka_port=kafka_port, workers=workers, told=told) as bus:
+    # The monitors stand beside the way of the events: where their extra is not installed, everything else runs.
+    monitors = find_spec("faust") is not None
+    with Bus(
+        data_home(), registry=address, kafka_port=kafka_port, workers=workers, monitors=monitors, told=told
+    ) as bus:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
         out.print(f"Kafka    {bus.broker.bootstrap}\nregistry {address}\ndata     {data_home()}\nCtrl-C stops")

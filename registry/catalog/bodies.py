@@ -46,4 +46,5 @@ def _resource(resource: entry.Resource, contract: ContractText) -> Resource:
         erasure_days=resource.erasure_days,
         schema_id=contract.schema_id,
         contract=contract.text,
+        update_cycle=resource.update_cycle,
     )

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from bianhe.infra import telemetry
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.components import POLICY_KEYS
 from bianhe.infra.kafka.connection import Connection
@@ -167,6 +168,7 @@ class Relay:
                 self.close()
                 raise
             self._bring_back(rows, writer.log.numbers)
+            telemetry.RELAY_RECORDS.inc(len(rows))
             log.info("appended", rows=len(rows), version=writer.log.policy.version)
 
     def close(self) -> None:

@@ -107,7 +107,7 @@ def _entity_configs(erasure_days: int, bytes_max: int) -> dict[str, str]:
 
 def _component_rules() -> dict[AccessRule, str]:
     """The least that the components need; bus-admin is a super user and needs none."""
-    router, relay = names.ROUTER_ACCOUNT, names.RELAY_ACCOUNT
+    router, relay, monitor = names.ROUTER_ACCOUNT, names.RELAY_ACCOUNT, names.MONITOR_ACCOUNT
     topic, prefixed = ResourceKind.TOPIC, Pattern.PREFIXED
     rules = [
         AccessRule(router, "READ", topic, names.SOURCE_PREFIX, prefixed),
@@ -121,6 +121,9 @@ def _component_rules() -> dict[AccessRule, str]:
         AccessRule(relay, "WRITE", topic, names.POLICY),
         AccessRule(relay, "DESCRIBE", ResourceKind.GROUP, names.RELAY_ACCOUNT),
         AccessRule(relay, "WRITE", ResourceKind.TRANSACTIONAL_ID, names.RELAY_TRANSACTIONAL_ID),
+        *(AccessRule(monitor, "READ", topic, name) for name in (names.POLICY, names.JOURNAL)),
+        *(AccessRule(monitor, each, topic, names.MONITOR_PREFIX, prefixed) for each in ("READ", "WRITE", "CREATE")),
+        AccessRule(monitor, "READ", ResourceKind.GROUP, names.MONITOR_GROUP),
     ]
     return dict.fromkeys(rules, _BUS)
 

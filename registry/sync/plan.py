@@ -154,7 +154,7 @@ def line(step: Step) -> Line:
 
 
 _SCOPES: Final[Mapping[str, tuple[str, ...]]] = {
-    ResourceKind.TOPIC: names.MANAGED_PREFIXES,
+    ResourceKind.TOPIC: (*names.MANAGED_PREFIXES, names.MONITOR_PREFIX),
     ResourceKind.GROUP: ("bus.", "bus-"),
     ResourceKind.TRANSACTIONAL_ID: ("bus.",),
 }
@@ -233,7 +233,7 @@ def _subject_lines(desired: Mapping[tuple[str, int], str], actual: frozenset[tup
 
 def _foreign(desired: Desired, actual: Actual, surplus: list[AccessRule]) -> Iterator[Line]:
     for name in sorted(actual.topics):
-        if not name.startswith((*names.MANAGED_PREFIXES, "__")):
+        if not name.startswith((*names.MANAGED_PREFIXES, names.MONITOR_PREFIX, "__")):
             yield Line(Sign.FOREIGN, "topic", name, "not managed here")
     for account in sorted(actual.accounts - desired.accounts.keys()):
         if not _ours(account, desired):

@@ -51,6 +51,8 @@ class Resource(Canonical):
     schema_id: int
     contract: str
     """The Avro schema as text."""
+    update_cycle: str = Field(default="", exclude_if=lambda cycle: not cycle)
+    """How often its provider declares to update it (更新周期); left out where nothing is declared."""
 
 
 class OpenChannel(Canonical):

@@ -23,6 +23,7 @@ from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
 from bianhe.consumers.router.routing import Quarantine, SourceRecord, UnknownSchema, route_record
 from bianhe.consumers.router.transaction import Budget, closing_records, quarantined
+from bianhe.infra import telemetry
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
@@ -229,7 +230,9 @@ class Worker:
                 self._rewind()
         except TransactionAborted as aborted:
             log.warning("aborted", reason=str(aborted))
+            telemetry.ROUTER_ABORTS.inc()
             self._rewind()
+        telemetry.ROUTER_TRANSACTION_SECONDS.observe(time.monotonic() - budget.begun_seconds)
         if self._writer.renewed():
             log.warning("a request was given up: new producer, state read again")
             self._recover_again()
@@ -282,7 +285,9 @@ class Worker:
         positions = [TopicPartition(state.topic, state.partition, state.position) for state in changed]
         self._writer.commit(positions, self._consumer.consumer_group_metadata())
         for state in changed:
+            _tell(state)
             state.commit()
+        telemetry.ROUTER_POLICY.set(version)
         self._acknowledged = version
 
     def _rewind(self) -> None:
@@ -349,6 +354,13 @@ class Worker:
         self._awaiting.update(self._states)
         self._states.clear()
         self._loads.forget()
+
+
+def _tell(state: PartitionState) -> None:
+    """Once for a transaction, never for an event: what it routed of a partition."""
+    telemetry.ROUTER_EVENTS.labels(state.topic).inc(state.position - state.committed)
+    telemetry.ROUTER_QUARANTINED.labels(state.topic).inc(state.quarantined)
+    telemetry.ROUTER_DELIVERIES.labels(state.topic).inc(state.written)
 
 
 def _place(message: Message) -> Source:

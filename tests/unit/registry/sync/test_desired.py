@@ -8,7 +8,7 @@ import pytest
 
 from bianhe.registry.sync.cluster import AccessRule, Pattern, ResourceKind
 from bianhe.registry.sync.desired import BUS_BYTES_MAX, COMPONENT_QUOTA, DEFAULT_QUOTA, desired
-from bianhe.schemas.names import BUS_ACCOUNTS, JOURNAL, POLICY, QUARANTINE, ROUTER_STATE
+from bianhe.schemas.names import ALERTS, BUS_ACCOUNTS, JOURNAL, POLICY, QUARANTINE, ROUTER_STATE
 from bianhe.schemas.policy import EMPTY
 from support.policies import OPEN, SOURCE, city, mailbox
 
@@ -16,6 +16,7 @@ BUS_TOPICS = (POLICY, JOURNAL, ROUTER_STATE, QUARANTINE)
 DEPARTMENTS = ("gongan", "renshe", "tongji", "minzheng", "jiaoyu", "shangwu", "jiaotong")
 MAILBOXES = {code: mailbox(number, code) for number, code in ((2, "tongji"), (3, "minzheng"), (4, "jiaoyu"))}
 TOPICS = (SOURCE, OPEN, *MAILBOXES.values(), mailbox(6, "jiaotong"), *BUS_TOPICS)
+"""All that sync makes; the monitors make theirs."""
 
 ALLOWED_TOPICS = {
     ("gongan", "WRITE", SOURCE),
@@ -29,13 +30,24 @@ ALLOWED_TOPICS = {
     *(("bus-router", "WRITE", name) for name in TOPICS if name.startswith(("open.", "grant."))),
     ("bus-relay", "READ", "bus.policy"),
     ("bus-relay", "WRITE", "bus.policy"),
+    ("bus-monitor", "READ", "bus.policy"),
+    ("bus-monitor", "READ", "bus.journal"),
+    *(("bus-monitor", operation, "monitor.alerts") for operation in ("READ", "WRITE", "CREATE")),
 }
-GROUPS = (*(f"{code}.main" for code in DEPARTMENTS), "renshe.report", "renshe.other", "bus.router", "bus-relay")
+GROUPS = (
+    *(f"{code}.main" for code in DEPARTMENTS),
+    "renshe.report",
+    "renshe.other",
+    "bus.router",
+    "bus-relay",
+    "bus.monitor",
+)
 ALLOWED_GROUPS = {
     *((code, "READ", f"{code}.main") for code in DEPARTMENTS if code != "jiaotong"),
     ("renshe", "READ", "renshe.report"),
     ("bus-router", "READ", "bus.router"),
     ("bus-relay", "DESCRIBE", "bus-relay"),
+    ("bus-monitor", "READ", "bus.monitor"),
 }
 TRANSACTIONAL_IDS = ("bus.router.0", "bus.router.7", "bus.policy", "renshe.1")
 ALLOWED_TRANSACTIONAL_IDS = {
@@ -55,7 +67,7 @@ def allows(rule: AccessRule, account: str, operation: str, kind: ResourceKind, n
 @pytest.mark.parametrize(
     ("kind", "resource_names", "allowed"),
     [
-        (ResourceKind.TOPIC, TOPICS, ALLOWED_TOPICS),
+        (ResourceKind.TOPIC, (*TOPICS, ALERTS), ALLOWED_TOPICS),
         (ResourceKind.GROUP, GROUPS, ALLOWED_GROUPS),
         (ResourceKind.TRANSACTIONAL_ID, TRANSACTIONAL_IDS, ALLOWED_TRANSACTIONAL_IDS),
         (ResourceKind.CLUSTER, ("kafka-cluster",), set()),
@@ -117,7 +129,7 @@ def test_the_empty_policy_calls_for_what_a_cluster_needs_first() -> None:
     state = desired(EMPTY)
     assert set(state.topics) == set(BUS_TOPICS)
     assert set(state.accounts) == set(BUS_ACCOUNTS)
-    assert {rule.account for rule in state.rules} == {"bus-router", "bus-relay"}
+    assert {rule.account for rule in state.rules} == {"bus-router", "bus-relay", "bus-monitor"}
     assert {name: topic.partitions for name, topic in state.topics.items()} == {
         "bus.policy": 1,
         "bus.journal": 4,

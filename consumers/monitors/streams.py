@@ -1,0 +1,194 @@
+"""The monitors on faust: windowed tables over the journal, freshness and alerts, all under `monitor.` (design 5).
+
+They stand beside the way of the events: they read the journal, which names no entity, and nothing waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+import structlog
+from faust.transport.drivers import aiokafka as driver
+
+from bianhe.consumers.monitors.counts import CITY_SECONDS, Count, Span, journal_key
+from bianhe.consumers.monitors.report import Figures, Kind, Row, alerts, figures
+from bianhe.infra import clock, telemetry
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.log import LogReader
+from bianhe.schemas import names
+from bianhe.schemas.errors import Transient
+from bianhe.schemas.policy import EMPTY, Policy, fold
+from bianhe.schemas.records.journal import JournalEntry
+from bianhe.schemas.signatures import PinnedKeys
+
+log = structlog.get_logger("bianhe.monitors")
+
+PARTITIONS: Final = 4
+"""Of the journal, and so of every table over it."""
+ROUND_SECONDS: Final = 5.0
+"""How soon an alert is raised or ended."""
+
+
+class Monitors:
+    """Counts the journal into windows, and every few seconds says what they mean; lives in one event loop.
+
+    Faust wants a folder of its own; what was counted is on Kafka alone.
+    """
+
+    def __init__(self, connection: Connection, folder: Path) -> None:
+        self._policy: Policy = EMPTY
+        self._policy_keys = PinnedKeys.parse(connection.policy_keys)
+        self._policy_log = LogReader(connection, names.POLICY, 0, group=names.MONITOR_GROUP)
+        self.app = _app(connection, folder)
+        self._windows: dict[Span, Any] = {span: self._window(span) for span in Span}
+        self._latest = self.app.Table("latest")
+        self._raised = self.app.Table("alerts", use_partitioner=True)
+        journal = self.app.topic(names.JOURNAL, key_serializer="raw", value_serializer=_JournalCodec())
+        self.app.agent(journal, name="journal")(self._count)
+        self.app.timer(ROUND_SECONDS)(self._round)
+
+    def _window(self, span: Span) -> Any:
+        window: Any = self.app.Table(span.label, default=dict).tumbling(span.seconds, expires=span.kept)
+        return window.relative_to(_city_time)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Count until `stopping` is set, or faust gives up."""
+        async with self.app:
+            ends = [asyncio.create_task(each.wait()) for each in (stopping, self.app._crashed)]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for each in ends:
+                each.cancel()
+        self._policy_log.close()
+
+    async def _count(self, stream: Any) -> None:
+        async for event in stream.events():
+            key, at, entry = event.key.decode(), event.message.timestamp, event.value
+            named = journal_key(key)
+            if named is None:
+                continue
+            for window in self._windows.values():
+                window[key] = Count.of(window[key].value()).after(entry, at, live=named.live).document()
+            self._latest[key] = Count.of(self._latest.get(key)).after(entry, at, live=named.live).document()
+
+    async def _round(self) -> None:
+        """Read the policy, then say what the tables mean."""
+        try:
+            read = await asyncio.to_thread(self._policy_log.read_to_end)
+        except Transient as fault:
+            log.warning("waiting", fault=str(fault))
+            return
+        self._policy = fold(self._policy, self._policy_keys.read(entry.value for entry in read))
+        now = clock.now().timestamp()
+        cycles = {resource.code: resource.update_cycle for resource in self._policy.resources.values()}
+        latest = {key: Count.of(document) for key, document in self._latest.items()}
+        found = figures(cycles, latest, self._rows(), now)
+        _publish(found, now)
+        self._raise(found, now)
+
+    def _rows(self) -> Iterator[Row]:
+        for span, window in self._windows.items():
+            for (key, (begin, _)), document in window.table.items():
+                yield Row(span, begin - CITY_SECONDS, key, Count.of(document))
+
+    def _raise(self, found: dict[str, Figures], now: float) -> None:
+        raised = {alert.key: alert for alert in alerts(found, now)}
+        for key in set(self._raised) - raised.keys():
+            log.info("alert is over", alert=key)
+            del self._raised[key]
+        for key, alert in raised.items():
+            # What changes with every round is no news.
+            if key not in self._raised:
+                log.warning("alert", **alert.document())
+                self._raised[key] = alert.document()
+        for kind in Kind:
+            count = sum(alert.kind is kind for alert in raised.values())
+            telemetry.MONITOR_ALERTS.labels(kind.value).set(count)
+
+
+def _publish(found: dict[str, Figures], now: float) -> None:
+    for gauge in (telemetry.MONITOR_EVENTS, telemetry.MONITOR_QUARANTINED, telemetry.MONITOR_DELIVERIES):
+        gauge.clear()
+    for resource, known in found.items():
+        if known.cycle is not None:
+            telemetry.MONITOR_CYCLE_SECONDS.labels(resource).set(known.cycle.total_seconds())
+        if (age := known.age(now)) is not None:
+            telemetry.MONITOR_AGE_SECONDS.labels(resource).set(age)
+        for span, window in known.whole.items():
+            telemetry.MONITOR_EVENTS.labels(resource, span.label).set(window.events)
+            telemetry.MONITOR_QUARANTINED.labels(resource, span.label).set(window.quarantined)
+            for topic, records in window.records.items():
+                telemetry.MONITOR_DELIVERIES.labels(resource, topic, span.label).set(records)
+
+
+def _city_time(event: Any) -> float:
+    """Faust's windows begin where a multiple of their length does: a day of the city at its own midnight."""
+    return float(event.message.timestamp) + CITY_SECONDS
+
+
+class _JournalCodec(faust.Codec):
+    """Entries of the journal, by the bus's own reading of them."""
+
+    def _loads(self, value: bytes) -> JournalEntry:
+        return JournalEntry.decode(value)
+
+
+class _Table(faust.Table[Any, Any]):
+    def _changelog_topic_name(self) -> str:
+        return f"{names.MONITOR_PREFIX}{self.name}"
+
+    def partition_for_key(self, key: Any) -> int | None:
+        # Alerts are raised by the clock, outside of any stream, perhaps before the producer knows the topic.
+        return 0 if self.use_partitioner else super().partition_for_key(key)
+
+    def _new_changelog_topic(self, **options: Any) -> Any:
+        topic = super()._new_changelog_topic(**options)
+        topic.replicas = -1  # as the brokers are set, like every other topic of the bus
+        return topic
+
+
+class _CommittedThread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust reads uncommitted unless it writes transactions itself; but what an aborted one routed never was.
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class _CommittedConsumer(driver.Consumer):
+    def _new_consumer_thread(self) -> _CommittedThread:
+        return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):
+    Consumer = _CommittedConsumer
+
+
+class _App(faust.App):
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+def _app(connection: Connection, folder: Path) -> _App:
+    credentials = faust.SASLCredentials(
+        username=connection.account,
+        password=connection.password.get_secret_value(),
+        mechanism=connection.mechanism,
+        ssl_context=ssl.create_default_context(cafile=connection.ca_file) if connection.ca_file else None,
+    )
+    return _App(
+        names.MONITOR_GROUP,
+        broker=[f"kafka://{address}" for address in connection.addresses],
+        broker_credentials=credentials,
+        Table=_Table,
+        datadir=folder,
+        topic_partitions=PARTITIONS,
+        # The leader of several monitors would be elected on a topic of its own; there is one.
+        topic_disable_leader=True,
+        web_enabled=False,
+        stream_wait_empty=False,
+    )
