@@ -117,7 +117,7 @@ class Policy:
     """The open channel that is written now, its last revision; none where a resource has no unconditional item."""
     grants: Map[str, GrantInForce] = field(default_factory=Map)
     mailboxes: Map[ResourceKey, Map[str, GrantInForce]] = field(default_factory=Map)
-    """The active grants of each resource that have a mailbox."""
+    """The grants of each resource that have a mailbox and have not ended."""
 
 
 EMPTY: Final = Policy()
@@ -204,7 +204,7 @@ class _Folding:
         self._grants[number] = given
         if given.has_mailbox:
             mailboxes = self._mailboxes.get(key, Map[str, GrantInForce]())
-            if given.state is GrantState.ACTIVE:
+            if not given.state.ended:
                 self._mailboxes[key] = mailboxes.set(number, given)
             elif number in mailboxes:
                 self._mailboxes[key] = mailboxes.delete(number)

@@ -9,7 +9,7 @@ from typing import Any
 from bianhe.consumers.checker.ledger import Ledger
 from bianhe.consumers.checker.log import Entry
 from bianhe.consumers.checker.projection import Projection, Record, Secrets
-from bianhe.consumers.checker.timeline import Feed, Timeline
+from bianhe.consumers.checker.timeline import FOR_EVER, Feed, Timeline
 
 REMOVED = "removed"
 RETRACTED = "retracted"
@@ -44,7 +44,10 @@ class View:
         self.seq = 0
         self.begin: int = state["begin"] if state else 0
         # One that ended before any router began it, because its topic was not there yet, was due nothing.
-        self.joined: bool = state["joined"] if state else feed.active(timeline.version)
+        position: int = state["position"] if state else 0
+        goes_on = state["joined"] if state else feed.active(timeline.version)
+        self.stands_at = FOR_EVER if goes_on else position
+        """Where it left the live flow, or its first load has come to, as long as it does not go with the live flow."""
         self.standing: frozenset[int] | None = None
         """The offsets before `begin` whose records were the last of their entity then."""
         self._held: set[bytes] = set()
@@ -59,8 +62,8 @@ class View:
         return self.begin > 0
 
     def goes_live(self, offset: int) -> bool:
-        """Whether this offset comes to it through the live flow, not through a first load."""
-        return offset >= self.load.end
+        """Whether this offset comes to it through the live flow, not through a load."""
+        return self.load.leaves_out(offset)
 
     def projection(self, version: int) -> Projection:
         """What the view makes of records under a policy version."""
@@ -75,7 +78,7 @@ class View:
 
         Nothing is due, nor kept back, where the view is not fed.
         """
-        if not self.feed.active(version) or (self.goes_live(entry.offset) and not self.joined):
+        if not self.feed.active(version) or (self.goes_live(entry.offset) and entry.offset >= self.stands_at):
             return None, False
         early = entry.offset < self.begin
         if early and (self.standing is None or entry.offset not in self.standing):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bianhe.consumers.checker.bus_records import Range, Share
 from bianhe.consumers.checker.findings import Finding, Kind, Report
@@ -15,8 +15,19 @@ class Ledger:
     `at` must be asked for rising offsets. What is due in a range is told to `due` and compared when it ends.
     """
 
-    def __init__(self, key: str, ranges: Sequence[Range], start: int, last_version: int, report: Report) -> None:
+    def __init__(
+        self,
+        key: str,
+        ranges: Sequence[Range],
+        start: int,
+        last_version: int,
+        report: Report,
+        elsewhere: Callable[[int, int], bool] = lambda begin, end: False,
+    ) -> None:
         self._key = key
+        self._elsewhere = elsewhere
+        """Whether another flow routed the offsets from one to before another, so that this one leaves them out."""
+        self._holes: list[tuple[int, int]] = []
         self._report = report
         self._ranges: list[Range] = []
         self._next = 0
@@ -38,6 +49,18 @@ class Ledger:
     @property
     def begin(self) -> int:
         return self._ranges[0].begin if self._ranges else 0
+
+    def leaves_out(self, offset: int) -> bool:
+        """Whether another flow routed an offset: behind the end, or where this one rightly has a hole."""
+        return offset >= self.end or any(begin <= offset < end for begin, end in self._holes)
+
+    def covers(self, begin: int, end: int, holds: Callable[[int], bool]) -> bool:
+        """Whether every entry that has some of these offsets stands under a version of which something holds."""
+        return all(holds(each.version) for each in self._ranges if each.begin < end and begin < each.end)
+
+    def under(self, holds: Callable[[int], bool]) -> list[Range]:
+        """The entries under a version of which something holds."""
+        return [each for each in self._ranges if holds(each.version)]
 
     def mentions(self, topic: str) -> bool:
         return any(topic in each.shares for each in self._ranges)
@@ -75,7 +98,9 @@ class Ledger:
     def _tile(self, each: Range, start: int, last_version: int) -> None:
         self._report.checked[Kind.ATOMICITY] += 1
         expected = self._ranges[-1].end if self._ranges else None
-        if expected is None and each.begin not in (0, start):
+        if each.begin > (expected or 0) and self._elsewhere(expected or 0, each.begin):
+            self._holes.append((expected or 0, each.begin))
+        elif expected is None and each.begin not in (0, start):
             self._found(each, f"the first entry for {self._key} begins at {each.begin}")
         elif expected is not None and each.begin != expected:
             how = "leaves out" if each.begin > expected else "repeats"

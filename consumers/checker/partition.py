@@ -15,7 +15,7 @@ from bianhe.consumers.checker.log import Bus, Entry, Place, Reading
 from bianhe.consumers.checker.match import differences
 from bianhe.consumers.checker.projection import NotOfItsSchema, Secrets
 from bianhe.consumers.checker.source import Source
-from bianhe.consumers.checker.timeline import Feed, Timeline
+from bianhe.consumers.checker.timeline import FOR_EVER, Feed, Timeline
 from bianhe.schemas import names
 
 _NEED_ALL = frozenset({Kind.MISSING, Kind.DOUBLE, Kind.ORDER, Kind.SEQUENCE, Kind.ATOMICITY})
@@ -158,6 +158,7 @@ class Partition:
         for track in tracks:
             track.view.load.close()
             track.finish(reading, self._live.end)
+            self._judge_caught_up(track)
         if reading.incomplete:
             self._report.doubt(f"{self._key} is not complete any more")
         else:
@@ -173,10 +174,11 @@ class Partition:
     def _track(self, feed: Feed, secrets: Secrets) -> Track:
         partition = self._place[1]
         key = f"{self._key}/{feed.topic}"
-        load = Ledger(key, self._books.ranges.get(key, ()), 0, self._timeline.version, self._report)
         state = self._books.views.get(key)
+        load = self._load_ledger(key, feed, state["begin"] if state else 0)
         told = self._live.mentions(feed.topic) or load.end > 0
-        if told and not self._bus.settled and (state is None or not state["joined"]):
+        moves = state is None or (not state["joined"] and feed.active(self._timeline.version))
+        if told and not self._bus.settled and moves:
             self._live.untold.add(feed.topic)
             self._report.doubt(f"{key} had just begun when it was read: check again")
         elif told and state is None:
@@ -185,6 +187,22 @@ class Partition:
         edge = feed.edge.get(partition)
         stream = Stream(Reading(self._bus, (feed.topic, partition)), edge)
         return Track(view, stream, self._bus.settled)
+
+    def _load_ledger(self, key: str, feed: Feed, began: int) -> Ledger:
+        """The journal of a view's loads; what they leave out it must have had of the live flow, before a suspension."""
+
+        def was_live(begin: int, end: int) -> bool:
+            return begin >= began and self._live.covers(begin, end, feed.active)
+
+        return Ledger(key, self._books.ranges.get(key, ()), 0, self._timeline.version, self._report, was_live)
+
+    def _judge_caught_up(self, track: Track) -> None:
+        """What passed a view by while it stood still must have come to it by a load."""
+        view = track.view
+        for each in self._live.under(view.feed.stood_still):
+            if view.load.end < min(each.end, view.stands_at):
+                message = f"source records {each.begin} to {each.end} passed it by in a suspension and never came"
+                track.findings.append(Finding(Kind.MISSING, *track.place, track.stream.reading.extent.end, message))
 
     def _take(self, entry: Entry, tracks: Iterable[Track]) -> None:
         live = self._live.at(entry.offset)
@@ -277,7 +295,8 @@ class Partition:
         if view.state["seq"] != view.seq:
             message = f"the state of {place} says bus_seq {view.state['seq']}, due were {view.seq}"
             self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, message)
-        most = self._live.end if view.joined else view.load.end
+        # One that stands still was live before; one that never joined is where its load is.
+        most = self._live.end if view.stands_at == FOR_EVER or view.feed.suspended else view.load.end
         if view.state["position"] > most:
             message = f"the state of {place} is {view.state['position']}, its journal ends at {most}"
             self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, message)

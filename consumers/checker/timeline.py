@@ -37,10 +37,16 @@ class Feed:
     """First millisecond after the term."""
     spans: list[list[int]] = field(default_factory=list)
     """From the first version to before the last one of each stretch in which it was fed."""
+    suspended: bool = False
+    """Whether its grant was suspended at some time."""
     edge: Mapping[int, int] = field(default_factory=dict)
 
     def active(self, version: int) -> bool:
         return any(begin <= version < end for begin, end in self.spans)
+
+    def stood_still(self, version: int) -> bool:
+        """Whether its grant was suspended then, and went on later."""
+        return self.spans[0][0] <= version < self.spans[-1][0] and not self.active(version)
 
     def ends(self, version: int) -> None:
         if self.spans and self.spans[-1][1] == FOR_EVER:
@@ -174,6 +180,7 @@ def _changed(timeline: Timeline, number: int, body: Document) -> None:
         return
     feed = timeline.feeds[topic]
     if kind in ("suspended", "revoked"):
+        feed.suspended |= kind == "suspended"
         feed.ends(number)
     elif kind == "resumed" and not feed.active(number):
         feed.spans.append([number, FOR_EVER])

@@ -15,7 +15,6 @@ from bianhe.consumers.router.routing import (
     Routed,
     SourceRecord,
     UnknownSchema,
-    holds,
     is_sound,
     route_record,
 )
@@ -34,19 +33,27 @@ class Loading:
     """One view of one source partition that is behind the live flow, with a position and counters of its own.
 
     It is fed the source twice, from offset 0 and in order: first up to the boundary, where the view began, to learn
-    which record of each entity was the last one then; then on from the start. Of what lies before the boundary only
-    those records are delivered, as SNAPSHOT and without removals; from there on the view follows the log as it is.
+    which record of each entity was the last one then; then on from where it stands. Of what lies before the boundary
+    only those records are delivered, as SNAPSHOT and without removals; from there on the view follows the log as it is.
+
+    With a row rule, what it holds is read in between from its own mailbox: of a view that stood still for long the
+    source may not know any more what was delivered.
     """
 
     def __init__(self, route: Route, topic: str, partition: int, view: ViewPosition) -> None:
         self.boundary = view.begin
         self.next = 0
-        """Source offset to be read next."""
-        self._last: dict[bytes, int] | None = {}
+        """Offset to be read next, in the source or in the mailbox."""
+        # One that stands behind the boundary has delivered what stood there.
+        self._last: dict[bytes, int] | None = {} if view.position < view.begin else None
         self._standing = bytearray()
         """A bit for each offset before the boundary: whether it stood when the view began."""
         self.state = PartitionState(route.source, partition, view.position, {topic: replace(view, joined=True)})
         self.follow(route, topic)
+        self.recalls = bool(self.route.filtered) and view.seq > 0
+        """Whether what it holds is still to be read from its mailbox."""
+        if self.indexed and not self.recalls:
+            self._deliver_on()
 
     def follow(self, route: Route, topic: str) -> None:
         """Go on under a new plan, in which the route delivers to this topic."""
@@ -77,23 +84,33 @@ class Loading:
             self._last[entity] = record.offset
 
     def begin_delivering(self) -> None:
-        """The first pass has reached the boundary; the second starts."""
+        """The first pass has reached the boundary."""
         assert self._last is not None
         self._standing = bytearray(self.boundary // 8 + 1)
         for offset in self._last.values():
             self._standing[offset >> 3] |= 1 << (offset & 7)
         self._last = None
-        self._rewind()
+        if self.recalls:
+            self.next = 0
+        else:
+            self._deliver_on()
+
+    def recall(self, record: SourceRecord) -> None:
+        """Take a record of the view's own mailbox: the last one of an entity tells whether the view holds it."""
+        self.next = record.offset + 1
+        held = self.state.held[self.topic]
+        (held.discard if record.value is None else held.add)(record.key or b"")
+
+    def end_recall(self) -> None:
+        """The mailbox was read whole."""
+        self.recalls = False
+        self._deliver_on()
 
     def take(self, record: SourceRecord, policy_version: int, today: date) -> Routed:
         """The deliveries of a record of the second pass, counted in the open transaction."""
         self.next = record.offset + 1
         before = record.offset < self.boundary
         counts = not before or self._standing[record.offset >> 3] & 1 << (record.offset & 7)
-        if record.offset < self.state.position:
-            if counts:
-                self._hold(record, today)
-            return NOTHING
         self.state.position = self.next
         if not counts:
             return NOTHING
@@ -104,11 +121,6 @@ class Loading:
             return NOTHING
         return Routed([value and as_snapshot(value) for value in routed.values]) if before else routed
 
-    def _hold(self, record: SourceRecord, today: date) -> None:
-        for delivery, held in holds(record, self.route, today):
-            if record.append_millis < delivery.until:
-                (self.state.enter if held else self.state.leave)(delivery.topic, record.key or b"")
-
     def closing_records(self, policy_version: int) -> Iterator[BusRecord]:
         """What a transaction of this load writes last."""
         source, partition, state = self.state.topic, self.state.partition, self.state
@@ -118,15 +130,13 @@ class Loading:
         yield BusRecord(names.ROUTER_STATE, position_partition(source, partition), key, after.encode())
 
     def abort(self) -> None:
-        """The open transaction is gone: the second pass starts again, and delivers from where it was committed."""
+        """The open transaction is gone: the source is read again from where it was committed."""
         self.state.abort()
-        for held in self.state.held.values():
-            held.clear()
-        self._rewind()
+        if self.indexed and not self.recalls:
+            self._deliver_on()
 
-    def _rewind(self) -> None:
-        # What the view holds is found again from the start; without a row rule there is nothing to find.
-        self.next = 0 if self.route.filtered else self.state.committed
+    def _deliver_on(self) -> None:
+        self.next = self.state.committed
 
 
 def as_snapshot(value: bytes) -> bytes:

@@ -11,7 +11,7 @@ from bianhe.schemas import names, wire
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.lanes import NO_TERM
-from bianhe.schemas.policy import GrantInForce, Policy
+from bianhe.schemas.policy import GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import OpenChannel, Resource
 from bianhe.schemas.slicer import Slicer
 from bianhe.schemas.view import View, channel_view, grant_view
@@ -44,6 +44,8 @@ class Route:
     slicers: Mapping[bytes, Slicer]
     """By a record's head, magic byte and schema id: it may be written under an earlier revision."""
     deliveries: tuple[Delivery, ...]
+    suspended: frozenset[str]
+    """Delivery topics whose grant is suspended: each stands still where it is."""
     made_of: object = field(repr=False, compare=False)
     """Revisions, open channel and mailboxes: where they are the same, a new plan keeps the compiled route."""
 
@@ -107,7 +109,9 @@ def _route(
     if channel is not None:
         slot = views.slot(channel_view(contract, channel.view_schema), None)
         deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False))
-    for mailbox in sorted((grants or {}).values(), key=lambda grant: grant.topic):
+    mailboxes = sorted((grants or {}).values(), key=lambda grant: grant.topic)
+    suspended = frozenset(each.topic for each in mailboxes if each.state is GrantState.SUSPENDED)
+    for mailbox in (each for each in mailboxes if each.topic not in suspended):
         view = grant_view(contract, mailbox.grant)
         slot = views.slot(view, mailbox.grant.number)
         granted = mailbox.granted
@@ -115,7 +119,7 @@ def _route(
             _delivery(granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule))
         )
     slicers = {wire.frame(revision.schema_id, b""): views.slicer(revision.contract) for revision in revisions}
-    return Route(source, slicers, tuple(deliveries), (revisions, channel, grants))
+    return Route(source, slicers, tuple(deliveries), suspended, (revisions, channel, grants))
 
 
 def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool) -> Delivery:

@@ -9,11 +9,17 @@ from typing import Annotated
 
 import typer
 
+from bianhe.infra import clock
 from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
 from bianhe.infra.kafka.components import component
+from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
 from bianhe.registry.accounts import kafka
+from bianhe.registry.revocation import kafka as revocations
+from bianhe.registry.revocation import sql as decisions
+from bianhe.registry.revocation.lines import line
+from bianhe.registry.sync import kafka as sync
 from bianhe.schemas.names import ADMIN_ACCOUNT, BUS_ACCOUNTS
 
 app = typer.Typer(help="Accounts on Kafka and at the registry.", no_args_is_help=True)
@@ -43,3 +49,31 @@ def rotate(
         file = to or folder / code
         password = kafka.rotate(connection, engine(settings.database), code, file)
         out.print(f"{code}  new password in {file}" + (f"  {password.get_secret_value()}" if show_it else ""))
+
+
+@app.command()
+def disable(
+    code: Annotated[str, typer.Argument(help="a department")],
+    ground: Annotated[str, typer.Option(help="why its grants end, such as purpose-met")],
+    by: Annotated[str, typer.Option(help="who decides")],
+    wait: Annotated[float, typer.Option(help="seconds to watch one step; the registry goes on without")] = 30.0,
+) -> None:
+    """End every grant of a department and shut its account: on Kafka, and at the registry."""
+    settings = load()
+    database, admin = engine(settings.database), component(settings.kafka, ADMIN_ACCOUNT)
+    check_login(admin)
+    rows = decisions.disable(database, code, ground, by, clock.now())
+    revocations.await_disabled(admin, code, wait)
+    sync.close_account(admin, code, settings.kafka.secrets)
+    out.print(f"{code}  disabled: no new login; one that is open ends within a minute")
+    for row in rows:
+        for step in revocations.watch(admin, database, row.grant.number, wait):
+            if text := line(step):
+                out.print(f"{row.grant.number}  {text}")
+
+
+@app.command()
+def enable(code: Annotated[str, typer.Argument(help="a department")]) -> None:
+    """Enable a department's account again; it needs a new password, and its grants stay ended."""
+    decisions.enable(engine(load().database), code, clock.now())
+    out.print(f"{code}  enabled · bianhe account rotate {code} issues a password")

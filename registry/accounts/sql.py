@@ -29,6 +29,11 @@ def set_password(engine: Engine, code: str, password: SecretStr) -> None:
         connection.execute(insert(account).values(code=code, password_hash=hashed))
 
 
+def forget_password(connection: Connection, code: str) -> None:
+    """Leave an account without a password: Basic authentication refuses it."""
+    connection.execute(delete(account).where(account.c.code == code))
+
+
 def password_hash(connection: Connection, code: str) -> str | None:
     """The hash of the account's password; None for an account that has none."""
     return connection.execute(select(account.c.password_hash).where(account.c.code == code)).scalar()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bianhe.registry.catalog import entry
@@ -17,17 +17,22 @@ class ContractText:
     text: str
 
 
-def bodies(catalog: entry.Catalog, contracts: Mapping[str, ContractText], writers: tuple[str, ...]) -> list[Body]:
+def bodies(
+    catalog: entry.Catalog,
+    contracts: Mapping[str, ContractText],
+    writers: tuple[str, ...],
+    disabled: Collection[str] = (),
+) -> list[Body]:
     """All policy bodies of a catalog but the open channels, whose revisions have a history of their own."""
     return [
         Writers(transactional_ids=writers),
-        *(department_body(department) for department in catalog.departments),
+        *(department_body(each, enabled=each.code not in disabled) for each in catalog.departments),
         *(_resource(resource, contracts[resource.code]) for resource in catalog.resources),
     ]
 
 
 def department_body(department: entry.Department, *, enabled: bool = True) -> Department:
-    """A department's account; disabled when the catalog names it no more."""
+    """A department's account; disabled by a decision of its own, or when the catalog names it no more."""
     return Department(
         code=department.code,
         title=department.title,

@@ -40,6 +40,7 @@ from bianhe.schemas import compatibility, contract_rules, names
 from bianhe.schemas.contract import Contract, InvalidContract, shipped
 from bianhe.schemas.errors import Fault, Rejected
 from bianhe.schemas.records.policy import Body, Granted, OpenChannel, Revoked
+from bianhe.schemas.records.policy import Department as DepartmentBody
 from bianhe.schemas.records.policy import Resource as ResourceBody
 from bianhe.schemas.view import open_view
 
@@ -179,7 +180,9 @@ def import_catalog(engine: Engine, path: Path, routers: int, at: datetime) -> Im
             if before
             else []
         )
-        changed = [body for body in bodies(catalog, in_force, writers) if body not in old]
+        # An account that was disabled by itself stays so: only bianhe account enable opens it again.
+        shut = _disabled(connection).intersection(before.department if before else ())
+        changed = [body for body in bodies(catalog, in_force, writers, shut) if body not in old]
         changed += [department_body(department, enabled=False) for department in gone]
         _store(connection, catalog, in_force, writers, at)
         channels = [_next_channel(connection, resource, contracts[resource.code]) for resource in catalog.resources]
@@ -327,7 +330,13 @@ def _bodies_in_force(connection: Connection, catalog: Catalog) -> list[Body]:
     writers = connection.execute(select(catalog_table.c.writers)).scalar_one()
     ids = connection.execute(select(resource_table.c.code, resource_table.c.schema_id))
     texts = {row.code: ContractText(row.schema_id, text_of(connection, row.schema_id)) for row in ids}
-    return bodies(catalog, texts, tuple(writers))
+    return bodies(catalog, texts, tuple(writers), _disabled(connection))
+
+
+def _disabled(connection: Connection) -> frozenset[str]:
+    """Departments of which the last decision was to disable their account."""
+    enabled = {body.code: body.enabled for body in decided(connection, DepartmentBody)}
+    return frozenset(code for code, is_enabled in enabled.items() if not is_enabled)
 
 
 def _stored(connection: Connection) -> Catalog | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 from uuid import uuid4
 
 from sqlalchemy import Column, Connection, Engine, Integer, String, Table, Text, func, insert, select, update
@@ -15,9 +15,21 @@ from sqlalchemy import Column, Connection, Engine, Integer, String, Table, Text,
 from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.sql import Instant, metadata, transaction
 from bianhe.schemas.errors import Fatal
-from bianhe.schemas.records.policy import Body, Closed, Effective, Granted, Revoked, decode_body, encode_body
+from bianhe.schemas.records.policy import (
+    Body,
+    Change,
+    Closed,
+    Department,
+    Effective,
+    Granted,
+    Resumed,
+    Revoked,
+    Suspended,
+    decode_body,
+    encode_body,
+)
 
-_Body = TypeVar("_Body", Granted, Revoked, Effective, Closed)
+_Body = TypeVar("_Body", Department, Granted, Revoked, Effective, Closed)
 
 outbox: Final = Table(
     "outbox",
@@ -56,6 +68,26 @@ def decided(connection: Connection, kind: type[_Body]) -> list[_Body]:
     rows = connection.execute(select(outbox.c.body).where(outbox.c.kind == name).order_by(outbox.c.position))
     bodies = [decode_body(row.body) for row in rows]
     return [body for body in bodies if isinstance(body, kind)]
+
+
+def changes(connection: Connection) -> list[Change]:
+    """Everything that was ever decided of the grants after they were given, in order."""
+    kinds = [kind.model_fields["kind"].default for kind in get_args(Change)]
+    rows = connection.execute(select(outbox.c.body).where(outbox.c.kind.in_(kinds)).order_by(outbox.c.position))
+    bodies = [decode_body(row.body) for row in rows]
+    return [body for body in bodies if isinstance(body, Suspended | Resumed | Revoked | Effective | Closed)]
+
+
+def standing_since(connection: Connection, grant: str) -> datetime:
+    """When a suspended grant was suspended, the first time since it last went on."""
+    kinds = ("suspended", "resumed")
+    since: datetime | None = None
+    for row in connection.execute(select(outbox).where(outbox.c.kind.in_(kinds)).order_by(outbox.c.position)):
+        body = decode_body(row.body)
+        if isinstance(body, Suspended | Resumed) and body.grant == grant:
+            since = (since or row.at) if isinstance(body, Suspended) else None
+    assert since is not None
+    return since
 
 
 def numbered(connection: Connection, id: str, number: int) -> bool:

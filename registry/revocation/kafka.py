@@ -23,15 +23,19 @@ from bianhe.registry.policy import sql
 from bianhe.registry.policy.kafka import PolicyLog
 from bianhe.registry.revocation.lines import obstacle
 from bianhe.registry.revocation.receipt import Evidence, following, issue, receipts
+from bianhe.registry.revocation.sql import expire
 from bianhe.registry.revocation.step import (
     Close,
     Done,
     Fence,
     Finish,
     MarkEffective,
+    Open,
+    Settled,
     Step,
     WaitForFetches,
     Withdraw,
+    expired,
     next_step,
 )
 from bianhe.registry.sql import deciding, transaction
@@ -39,7 +43,7 @@ from bianhe.registry.sync import kafka as cluster
 from bianhe.registry.sync.cluster import AccessRule, ResourceKind
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError, Fatal, Transient
-from bianhe.schemas.policy import Policy
+from bianhe.schemas.policy import GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import Closed, Effective
 from bianhe.schemas.records.receipt import Receipt
 from bianhe.schemas.records.state import Acknowledgement, worker_key, worker_partition
@@ -51,12 +55,13 @@ _NONE: Final = Acknowledgement(0)
 _WAIT_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
+_TERMS_SECONDS: Final = 1.0
 
 log = structlog.get_logger("bianhe.revocation")
 
 
 class StillRevoking(Transient):
-    """A revocation could not be completed in time; it goes on where it stopped."""
+    """A grant did not come into the state that was decided in time; the registry goes on where it stands."""
 
 
 def carry_out(
@@ -68,13 +73,29 @@ def carry_out(
     revocation ends the same.
     """
     with Revocations(connection, engine) as revocations:
-        yield from revocations.steps(number, patience_seconds, taking=True)
+        yield from revocations.steps(number, GrantState.CLOSED, patience_seconds, taking=True)
 
 
-def watch(connection: Connection, engine: Engine, number: str, patience_seconds: float) -> Generator[Step, None, None]:
-    """The steps of a revocation as the registry takes them, Done last; raises StillRevoking."""
+def watch(
+    connection: Connection,
+    engine: Engine,
+    number: str,
+    patience_seconds: float,
+    until: GrantState = GrantState.CLOSED,
+) -> Generator[Step, None, None]:
+    """The steps by which a grant comes into a state, as the registry takes them; raises StillRevoking."""
     with Revocations(connection, engine) as revocations:
-        yield from revocations.steps(number, patience_seconds, taking=False)
+        yield from revocations.steps(number, until, patience_seconds, taking=False)
+
+
+def await_disabled(connection: Connection, code: str, patience_seconds: float) -> None:
+    """Wait until the policy log says that a department's account is disabled; raises StillRevoking."""
+    deadline = time.monotonic() + patience_seconds
+    with PolicyLog(connection) as policy_log:
+        while policy_log.catch_up().departments[code].enabled:
+            if time.monotonic() > deadline:
+                raise StillRevoking(f"{code} is not disabled yet", cause="the registry does not run", cure="bianhe up")
+            time.sleep(_WAIT_SECONDS)
 
 
 def gather(connection: Connection, claimed: Receipt) -> Evidence:
@@ -94,6 +115,9 @@ class Revocations:
         self._engine = engine
         self._policy_log = PolicyLog(connection)
         self._seen = _View(connection, engine)
+        self._settled: set[int] = set()
+        """Versions whose suspension or resumption has taken effect."""
+        self._terms_at = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -107,10 +131,12 @@ class Revocations:
         self._policy_log.close()
         self._seen.close()
 
-    def steps(self, number: str, patience_seconds: float, *, taking: bool) -> Generator[Step, None, None]:
-        """Each step of one revocation, taken after it was yielded or left to another process; Done last."""
+    def steps(
+        self, number: str, until: GrantState, patience_seconds: float, *, taking: bool
+    ) -> Generator[Step, None, None]:
+        """Each step of a grant until it is in a state, taken after it was yielded or left to another process."""
         step, waits_since = None, time.monotonic()
-        while not isinstance(step, Done):
+        while _outcome(step) is not until:
             policy = self._policy_log.catch_up()
             following_step = next_step(policy, number, self._seen)
             if following_step != step:
@@ -121,11 +147,14 @@ class Revocations:
                     continue
             elif time.monotonic() - waits_since > patience_seconds + _known_wait(step):
                 cause, cure = obstacle(step, number)
-                raise StillRevoking(f"{number} is still being revoked", cause=cause, cure=cure)
+                raise StillRevoking(f"{number} is not {until} yet", cause=cause, cure=cure)
             time.sleep(_WAIT_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
-        """Complete every revocation on the policy log, now and to come, until told to stop. A Fatal error ends it."""
+        """Complete what the policy log says of grants, and end those whose term is over, until told to stop.
+
+        A Fatal error ends it.
+        """
         while not stop.is_set():
             try:
                 stop.wait(self._advance())
@@ -136,9 +165,10 @@ class Revocations:
                 stop.wait(_RETRY_SECONDS)
 
     def _advance(self) -> float:
-        """One step of each revocation that is not closed; tells after how many seconds to go on."""
+        """One step of each grant that is on its way; tells after how many seconds to go on."""
         policy = self._policy_log.catch_up()
-        pending = [number for number, each in policy.grants.items() if each.state.ended and each.receipt is None]
+        self._end_terms(policy)
+        pending = [number for number, each in policy.grants.items() if self._is_on_its_way(each)]
         pause = _WAIT_SECONDS if pending else _IDLE_SECONDS
         for number in pending:
             try:
@@ -150,6 +180,20 @@ class Revocations:
                 log.warning("waiting", grant=number, fault=str(fault), cause=fault.cause)
                 pause = _RETRY_SECONDS
         return pause
+
+    def _is_on_its_way(self, grant: GrantInForce) -> bool:
+        if grant.state.ended:
+            return grant.receipt is None
+        return GrantState.SUSPENDED in grant.reached and grant.reached[grant.state].version not in self._settled
+
+    def _end_terms(self, policy: Policy) -> None:
+        if time.monotonic() < self._terms_at:
+            return
+        self._terms_at = time.monotonic() + _TERMS_SECONDS
+        # By the cluster's clock: the router cuts by append time.
+        for number in expired(policy, int(raw.cluster_time(self._connection) * 1000)):
+            log.info("term ended", grant=number)
+            expire(self._engine, number, clock.now())
 
     def _take(self, policy: Policy, number: str, step: Step) -> None:
         match step:
@@ -168,6 +212,10 @@ class Revocations:
                     admin.delete_records({(topic, partition): end for partition, end in edge.items()})
             case Close(rule=rule):
                 cluster.remove_rule(self._connection, rule)
+            case Open(rule=rule):
+                cluster.add_rule(self._connection, rule)
+            case Settled(version=version):
+                self._settled.add(version)
             case Finish():
                 self._give_receipt(policy, number, step)
             case _:
@@ -196,6 +244,12 @@ class Revocations:
                 # The log too: an older backup of the database does not know all numbers that were given.
                 receipt = issue(policy.grants[number], following([*decided, *receipts(policy)], at), finish, at)
                 sql.append(database, [Closed(receipt=receipt)], at)
+
+
+def _outcome(step: Step | None) -> GrantState | None:
+    if isinstance(step, Settled):
+        return step.state
+    return GrantState.CLOSED if isinstance(step, Done) else None
 
 
 def _known_wait(step: Step) -> float:

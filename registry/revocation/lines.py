@@ -10,6 +10,7 @@ from bianhe.registry.revocation.step import (
     Fence,
     Finish,
     MarkEffective,
+    Settled,
     Step,
     WaitForEnds,
     WaitForFetches,
@@ -17,6 +18,7 @@ from bianhe.registry.revocation.step import (
     WaitForWriters,
     Withdraw,
 )
+from bianhe.schemas.policy import GrantState
 from bianhe.schemas.records.receipt import Receipt
 
 
@@ -25,10 +27,10 @@ def line(step: Step) -> str:
     match step:
         case WaitForLog():
             return ""
-        case WaitForWriters(version, late, writers):
-            return f"revoking   policy {version} · {writers - len(late)} of {writers} writers acknowledged"
+        case WaitForWriters(version, late, writers, doing):
+            return f"{doing:<10} policy {version} · {writers - len(late)} of {writers} writers acknowledged"
         case Fence(version, writers):
-            return f"revoking   policy {version} · fencing {', '.join(writers)}"
+            return f"fencing    {', '.join(writers)}, silent since policy {version}"
         case WaitForEnds(topic):
             return f"revoking   waits until nothing is pending on {topic}"
         case MarkEffective(version, writers, edge, fenced) if edge:
@@ -42,6 +44,10 @@ def line(step: Step) -> str:
             return f"closing    access rule gone; {millis / 1000:.0f} s until no fetch from before can wait any more"
         case Done(receipt):
             return f"closed     {_closed(receipt)} · receipt {receipt.number}"
+        case Settled(GrantState.SUSPENDED, version):
+            return f"suspended  policy {version} · stands still where it is"
+        case Settled(_, version):
+            return f"resumed    policy {version} · goes on from there"
         case _:
             return ""
 
@@ -62,7 +68,7 @@ def _closed(receipt: Receipt) -> str:
 
 def obstacle(step: Step, number: str) -> tuple[str, str]:
     """What keeps a revocation waiting in a step, as cause and cure."""
-    again = f"then bianhe grant revoke {number} --watch"
+    again = f"then bianhe grant show {number}"
     match step:
         case WaitForWriters(_, late, _):
             return f"writer {', '.join(late)} has not acknowledged", f"it is fenced in a moment; {again}"

@@ -66,6 +66,7 @@ class WaitForWriters:
     version: int
     late: tuple[str, ...]
     writers: int
+    doing: str = "revoking"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,21 @@ class Done:
     receipt: Receipt
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Let a department read its open channel again, under a grant that was resumed."""
+
+    rule: AccessRule
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A suspension or a resumption has taken effect."""
+
+    state: GrantState
+    version: int
+
+
 Step = (
     WaitForLog
     | WaitForWriters
@@ -145,22 +161,47 @@ Step = (
     | WaitForFetches
     | Finish
     | Done
+    | Open
+    | Settled
 )
 
 
 def next_step(policy: Policy, number: str, seen: ClusterView) -> Step:
-    """What the revocation of a grant does next, given the policy log and what the cluster says now.
+    """What the end, suspension or resumption of a grant does next, given the policy log and what the cluster says now.
 
     Pure and total: the same inputs give the same step, so a revocation that was cut off resumes by asking again.
     """
     grant = policy.grants.get(number)
-    if grant is None or not grant.state.ended:
+    if grant is None or (GrantState.SUSPENDED not in grant.reached and not grant.state.ended):
         return WaitForLog()
+    if not grant.state.ended:
+        return _settling(policy, grant, seen)
     if grant.receipt is not None:
         return Done(grant.receipt)
     if grant.state is GrantState.REVOKING:
         return _towards_edge(policy, grant, seen)
     return _towards_receipt(policy, grant, seen)
+
+
+def expired(policy: Policy, millis: int) -> list[str]:
+    """The grants whose term was over at this time, in milliseconds since 1970, and that nobody has ended."""
+    return sorted(n for n, each in policy.grants.items() if not each.state.ended and each.grant.until_millis <= millis)
+
+
+def _settling(policy: Policy, grant: GrantInForce, seen: ClusterView) -> Step:
+    """A mailbox stands still when no writer fills it any more; an open channel, when it cannot be read."""
+    suspended = grant.state is GrantState.SUSPENDED
+    version = grant.reached[grant.state].version
+    if grant.has_mailbox:
+        waiting = silence(policy, version, seen, "suspending") if suspended else None
+        return waiting or Settled(grant.state, version)
+    rule = reading_rule(grant)
+    knowing = seen.brokers_with(rule).values()
+    if suspended and any(knowing) and not _carriers(policy, grant):
+        return Close(rule, {}, 0)
+    if not suspended and not all(knowing) and _carriers(policy, grant):
+        return Open(rule)
+    return Settled(grant.state, version)
 
 
 def _towards_edge(policy: Policy, grant: GrantInForce, seen: ClusterView) -> Step:
@@ -178,7 +219,7 @@ def _towards_edge(policy: Policy, grant: GrantInForce, seen: ClusterView) -> Ste
     return MarkEffective(version, len(policy.writers), ends, fenced)
 
 
-def silence(policy: Policy, version: int, seen: ClusterView) -> WaitForWriters | Fence | None:
+def silence(policy: Policy, version: int, seen: ClusterView, doing: str = "revoking") -> WaitForWriters | Fence | None:
     """How the writers come to follow a policy version; None when all do, or can write no more.
 
     One that is no writer any more must not write at all, so it is not waited for.
@@ -191,7 +232,7 @@ def silence(policy: Policy, version: int, seen: ClusterView) -> WaitForWriters |
         return None
     if seen.waited(version) > FENCE_SECONDS:
         return Fence(version, late)
-    return WaitForWriters(version, late, len(policy.writers))
+    return WaitForWriters(version, late, len(policy.writers), doing)
 
 
 def _towards_receipt(policy: Policy, grant: GrantInForce, seen: ClusterView) -> Step:
@@ -217,7 +258,7 @@ def _towards_receipt(policy: Policy, grant: GrantInForce, seen: ClusterView) -> 
 
 
 def _carriers(policy: Policy, grant: GrantInForce) -> tuple[str, ...]:
-    """The other grants by which the department reads the same open channel: with them its access rule stays."""
+    """The grants by which the department may read the same topic: with one of them its access rule stays."""
     department = policy.departments.get(grant.grant.department)
     if department is None or not department.enabled:
         return ()

@@ -1,4 +1,4 @@
-"""The grounds on which a grant may end: data, read from `grounds.csv`. Without one nothing is revoked."""
+"""The grounds on which a grant may end or stand still: data, in `grounds.csv`. Without one nothing is stopped."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from bianhe.schemas.errors import Rejected
 
 
 class UnknownGround(Rejected):
-    """A revocation without a ground that the law knows."""
+    """A revocation or suspension without a ground that the law knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A ground for ending a grant, with the article that it rests on."""
+    """A ground for ending or suspending a grant, with the article that it rests on."""
 
     code: str
     title: str
     basis: str
+    use: str
 
     def __str__(self) -> str:
         return f"{self.code} {self.title}"
 
 
-def ground(code: str) -> Ground:
-    """The ground of this code; raises UnknownGround."""
-    known = _grounds()
+def ground(code: str, use: str = "end") -> Ground:
+    """The ground of this code for this use; raises UnknownGround."""
+    known = {each.code: each for each in _grounds().values() if each.use == use}
     if code not in known:
         raise UnknownGround(
-            f"{code!r} is no ground for ending a grant" if code else "a grant ends on a ground only",
+            f"{code!r} is no ground to {use} a grant" if code else f"to {use} a grant takes a ground",
             cause="a running share may not be stopped without reason (809 article 27)",
             cure=f"one of {', '.join(known)}",
         )

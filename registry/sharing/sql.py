@@ -29,7 +29,7 @@ from sqlalchemy import (
 from bianhe.registry.catalog.sql import contract_of, load, present_channel, resource_of
 from bianhe.registry.clocks.sql import calendar
 from bianhe.registry.contracts.sql import bind, schema_id
-from bianhe.registry.policy.sql import append, decided, number_of
+from bianhe.registry.policy.sql import append, changes, number_of
 from bianhe.registry.sharing import application as rules
 from bianhe.registry.sharing.application import STANDING_CONSENT, Application, Request, State
 from bianhe.registry.sharing.compile import compile_grant
@@ -41,7 +41,7 @@ from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Rejected
 from bianhe.schemas.grant import CITY_TIME, Condition, Grant, Mask
 from bianhe.schemas.policy import GrantState
-from bianhe.schemas.records.policy import Closed, Effective, Granted, Revoked
+from bianhe.schemas.records.policy import Change, Closed, Effective, Granted, Revoked, Suspended
 
 application_table: Final = Table(
     "application",
@@ -88,6 +88,13 @@ class NothingToWithdraw(Rejected):
     """What was delivered lies where others read it too."""
 
 
+class NotOverdue(Rejected):
+    """Misuse that may still be put right."""
+
+
+NOT_CORRECTED: Final = "misuse-not-corrected"
+
+
 @dataclass(frozen=True, slots=True)
 class GrantRow:
     """A grant as the registry keeps it; `policy` is its number on the policy log, None while it waits for the relay."""
@@ -101,6 +108,16 @@ class GrantRow:
     policy: int | None
     ground: str | None
     revoked_at: datetime | None
+    suspension: Suspended | None
+
+
+_STATES: Final = {
+    "suspended": GrantState.SUSPENDED,
+    "resumed": GrantState.ACTIVE,
+    "revoked": GrantState.REVOKING,
+    "effective": GrantState.EFFECTIVE,
+    "closed": GrantState.CLOSED,
+}
 
 
 def submit(engine: Engine, request: Request, at: datetime) -> Application:
@@ -132,7 +149,7 @@ def agree(
         contract = contract_of(connection, application.request.resource, application.version)
         answered = _grant(connection, application, contract, masks, row_rule, by, at)
         assert answered.grant is not None
-        return _grant_row(connection, answered.grant)
+        return grant_row(connection, answered.grant)
 
 
 def refuse(engine: Engine, number: str, reason: str, by: str, at: datetime) -> Application:
@@ -172,14 +189,14 @@ def grants(engine: Engine, department: str | None = None, resource: str | None =
     if resource is not None:
         query = query.where(grant_table.c.resource == resource)
     with transaction(engine) as connection:
-        ended = _ends(connection)
-        return [_grant_row(connection, row.number, ended) for row in connection.execute(query).all()]
+        standings = _standings(connection)
+        return [grant_row(connection, row.number, standings) for row in connection.execute(query).all()]
 
 
 def grant(engine: Engine, number: str) -> GrantRow:
     """One grant; raises Unknown."""
     with transaction(engine) as connection:
-        return _grant_row(connection, number)
+        return grant_row(connection, number)
 
 
 def letter(engine: Engine, number: str) -> str:
@@ -195,12 +212,12 @@ def letter(engine: Engine, number: str) -> str:
 def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime, *, withdraw: bool = False) -> GrantRow:
     """Begin the end of a grant: its record goes onto the policy log, `registry.revocation` does the rest.
 
-    With `withdraw` what was delivered is deleted too. Raises Unknown, UnknownGround, NothingToWithdraw. A grant that is
-    being revoked already stays as it is.
+    With `withdraw` what was delivered is deleted too. Raises Unknown, UnknownGround, NothingToWithdraw,
+    NotOverdue. A grant that is being revoked already stays as it is.
     """
     reason = known_ground(ground)
     with deciding(engine) as connection:
-        row = _grant_row(connection, number)
+        row = grant_row(connection, number)
         if withdraw and not row.topic.startswith(names.GRANT_PREFIX):
             raise NothingToWithdraw(
                 f"{number} reads {row.topic}, which others read too",
@@ -208,10 +225,30 @@ def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime, *, w
                 cure="revoke it without --withdraw",
             )
         if not row.state.ended:
-            append(connection, [Revoked(grant=number, ground=reason.code, decided_by=by, withdraw=withdraw)], at)
-            change = {"ground": reason.code, "revoked_by": by, "revoked_at": at}
-            connection.execute(update(grant_table).where(grant_table.c.number == number).values(change))
-        return _grant_row(connection, number)
+            if reason.code == NOT_CORRECTED:
+                _check_overdue(row, at)
+            end(connection, Revoked(grant=number, ground=reason.code, decided_by=by, withdraw=withdraw), at)
+        return grant_row(connection, number)
+
+
+def end(connection: Connection, body: Revoked, at: datetime) -> None:
+    """Put the end of a grant into the outbox, and into its row where there is one."""
+    append(connection, [body], at)
+    change = {"ground": body.ground, "revoked_by": body.decided_by, "revoked_at": at}
+    connection.execute(update(grant_table).where(grant_table.c.number == body.grant).values(change))
+
+
+def _check_overdue(row: GrantRow, at: datetime) -> None:
+    """Misuse ends a grant only after it was suspended, and not put right in time (809 article 27)."""
+    number = row.grant.number
+    if row.suspension is None:
+        raise NotOverdue(
+            f"{number} was not suspended",
+            cause="misuse is first to be put right (809 article 27)",
+            cure=f"bianhe grant suspend {number} --ground misuse --correct-by <date>",
+        )
+    if at.astimezone(CITY_TIME).date() <= row.suspension.correct_by:
+        raise NotOverdue(f"{number} may be put right until {row.suspension.correct_by}", cure="wait until then")
 
 
 def subjects_of(connection: Connection, account: str) -> frozenset[str] | None:
@@ -230,11 +267,11 @@ def subjects_of(connection: Connection, account: str) -> frozenset[str] | None:
         if resource.provider == account
         for version in range(1, resource.version + 1)
     }
-    ended = _ends(connection)
+    standings = _standings(connection)
     rows = connection.execute(
         select(grant_table.c.number, grant_table.c.topic).where(grant_table.c.department == account)
     )
-    read = {row.topic for row in rows if row.number not in ended}
+    read = {row.topic for row in rows if not isinstance(standings.get(row.number), Effective | Closed)}
     return frozenset(names.value_subject(topic) for topic in sources | read)
 
 
@@ -317,25 +354,26 @@ def _application(connection: Connection, number: str) -> Application:
     return _read(row)
 
 
-def _ends(connection: Connection) -> dict[str, GrantState]:
-    """How far each revocation has come whose edge is known."""
-    effective = {body.grant: GrantState.EFFECTIVE for body in decided(connection, Effective)}
-    return effective | {body.receipt.grant: GrantState.CLOSED for body in decided(connection, Closed)}
+def _standings(connection: Connection) -> dict[str, Change]:
+    """What was decided of each grant last, since it was given."""
+    return {body.receipt.grant if isinstance(body, Closed) else body.grant: body for body in changes(connection)}
 
 
-def _grant_row(connection: Connection, number: str, ends: Mapping[str, GrantState] | None = None) -> GrantRow:
+def grant_row(connection: Connection, number: str, standings: Mapping[str, Change] | None = None) -> GrantRow:
+    """One grant within the caller's transaction; raises Unknown."""
     row = connection.execute(select(grant_table).where(grant_table.c.number == number)).first()
     if row is None:
         raise Unknown(f"there is no grant {number}", cure="bianhe grant list shows them")
-    ended = _ends(connection) if ends is None else ends
+    last = (_standings(connection) if standings is None else standings).get(number)
     return GrantRow(
         grant=Grant.model_validate(row.body),
         application=row.application,
         digest=row.digest,
         topic=row.topic,
-        state=ended.get(number, GrantState.REVOKING if row.revoked_at else GrantState.ACTIVE),
+        state=_STATES[last.kind] if last else GrantState.ACTIVE,
         decided_at=row.decided_at,
         policy=number_of(connection, row.outbox_id),
         ground=row.ground,
         revoked_at=row.revoked_at,
+        suspension=last if isinstance(last, Suspended) else None,
     )

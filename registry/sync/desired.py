@@ -22,7 +22,8 @@ BUS_BYTES_MAX: Final = 2_097_164
 
 _DAY_MS: Final = 86_400_000
 _COMPACTION_LAG_DAYS: Final = 7
-_REMOVAL_DAYS: Final = 90
+REMOVAL_DAYS: Final = 90
+"""How long a removal stays readable: who was away longer starts again from an empty table."""
 _BUS: Final = "bus"
 
 
@@ -99,7 +100,7 @@ def _entity_configs(erasure_days: int, bytes_max: int) -> dict[str, str]:
     return {
         "min.compaction.lag.ms": str(min(_COMPACTION_LAG_DAYS, erasure_days) * _DAY_MS),
         "max.compaction.lag.ms": str(erasure_days * _DAY_MS),
-        "delete.retention.ms": str(_REMOVAL_DAYS * _DAY_MS),
+        "delete.retention.ms": str(REMOVAL_DAYS * _DAY_MS),
         "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(bytes_max),
     }
@@ -111,6 +112,8 @@ def _component_rules() -> dict[AccessRule, str]:
     topic, prefixed = ResourceKind.TOPIC, Pattern.PREFIXED
     rules = [
         AccessRule(router, "READ", topic, names.SOURCE_PREFIX, prefixed),
+        # What a mailbox with a row rule holds is read back from it when its grant is resumed.
+        AccessRule(router, "READ", topic, names.GRANT_PREFIX, prefixed),
         AccessRule(router, "READ", topic, names.POLICY),
         AccessRule(router, "READ", topic, names.ROUTER_STATE),
         AccessRule(router, "READ", ResourceKind.GROUP, names.ROUTER_GROUP),

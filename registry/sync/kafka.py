@@ -68,6 +68,19 @@ def brokers_with(connection: Connection, rule: AccessRule) -> dict[int, bool]:
     return {node: _to_kafka(rule) in rules for node, rules in raw.access_rules(connection).items()}
 
 
+def add_rule(connection: Connection, rule: AccessRule) -> None:
+    """Add one access rule. Each broker learns of it in its own time: ask `brokers_with`."""
+    with admin.Admin(connection) as cluster:
+        cluster.create_rules([_to_kafka(rule)])
+
+
+def close_account(connection: Connection, code: str, secret_files: Path) -> None:
+    """Take from an account, at once, whatever the policy log does not give it any more."""
+    steps = plan_cluster(connection).steps
+    closing = [step for step in steps if isinstance(step, RemoveRule) and step.rule.account == code]
+    apply(connection, [*closing, *(step for step in steps if step == RemoveAccount(code))], secret_files)
+
+
 def remove_rule(connection: Connection, rule: AccessRule) -> None:
     """Remove one access rule. Each broker learns of it in its own time: ask `brokers_with`."""
     with admin.Admin(connection) as cluster:

@@ -125,6 +125,9 @@ class Closed(Canonical):
     receipt: Receipt
 
 
+Change = Suspended | Resumed | Revoked | Effective | Closed
+"""What comes upon a grant after it was given."""
+
 Body = Annotated[
     Writers | Department | Resource | OpenChannel | Granted | Suspended | Resumed | Revoked | Effective | Closed,
     Field(discriminator="kind"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Thread
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, insert
 
 from bianhe.infra.demo import sharing as demo
+from bianhe.registry.accounts.sql import password_hash, set_password
 from bianhe.registry.catalog.sql import NoCatalog, show
 from bianhe.registry.clocks.sql import calendar_exception
 from bianhe.registry.policy.sql import append, decided, pending
+from bianhe.registry.revocation import sql as decisions
 from bianhe.registry.sharing import sql
 from bianhe.registry.sharing.application import (
     STANDING_CONSENT,
@@ -27,8 +30,8 @@ from bianhe.registry.sql import transaction
 from bianhe.schemas.errors import Rejected
 from bianhe.schemas.grant import Mask, parse_row_rule
 from bianhe.schemas.policy import GrantState
-from bianhe.schemas.records.policy import Effective, Granted, Revoked
-from support.registry import NOW, SAMPLE, number_all, request
+from bianhe.schemas.records.policy import Department, Effective, Granted, Revoked
+from support.registry import NOW, SAMPLE, number_all, request, with_sample
 
 
 def _waiting(database: Engine) -> int:
@@ -168,6 +171,57 @@ def test_a_revocation_needs_a_ground_and_is_decided_once(city: Engine) -> None:
     assert sql.revoke(city, number, "term-ended", "gongan", NOW).ground == "purpose-met"
     with transaction(city) as connection:
         assert decided(connection, Revoked) == [Revoked(grant=number, ground="purpose-met", decided_by="gongan")]
+
+
+def test_misuse_is_first_to_be_put_right(city: Engine) -> None:
+    number = _granted(city).grant.number
+    with pytest.raises(sql.NotOverdue, match="not suspended"):
+        sql.revoke(city, number, sql.NOT_CORRECTED, "gongan", NOW)
+    day = NOW.date() + timedelta(days=3)
+    with pytest.raises(UnknownGround):
+        decisions.suspend(city, number, "purpose-met", day, "gongan", NOW)
+    suspended = decisions.suspend(city, number, "misuse", day, "gongan", NOW)
+    assert (suspended.state, suspended.suspension and suspended.suspension.correct_by) == (GrantState.SUSPENDED, day)
+    with pytest.raises(sql.NotOverdue, match="until"):
+        sql.revoke(city, number, sql.NOT_CORRECTED, "gongan", NOW)
+    ended = sql.revoke(city, number, sql.NOT_CORRECTED, "gongan", NOW + timedelta(days=5))
+    assert ended.state is GrantState.REVOKING
+    with pytest.raises(decisions.CannotSuspend):
+        decisions.suspend(city, number, "misuse", day, "gongan", NOW)
+    with pytest.raises(decisions.CannotResume):
+        decisions.resume(city, number, "gongan", NOW)
+
+
+def test_a_suspended_grant_goes_on_unless_removals_may_be_forgotten(city: Engine) -> None:
+    number = _granted(city).grant.number
+    decisions.suspend(city, number, "misuse", NOW.date(), "gongan", NOW)
+    with pytest.raises(decisions.CannotResume, match="stood still"):
+        decisions.resume(city, number, "gongan", NOW + timedelta(days=91))
+    assert decisions.resume(city, number, "gongan", NOW + timedelta(days=89)).state is GrantState.ACTIVE
+    with pytest.raises(decisions.CannotResume, match="active"):
+        decisions.resume(city, number, "gongan", NOW)
+
+
+def test_a_term_ends_once(city: Engine) -> None:
+    number = _granted(city).grant.number
+    for _ in range(2):
+        decisions.expire(city, number, NOW)
+    with transaction(city) as connection:
+        assert decided(connection, Revoked) == [Revoked(grant=number, ground="term-ended", decided_by="term")]
+
+
+def test_a_disabled_department_stays_so_through_an_import_and_has_no_password(city: Engine) -> None:
+    number = _granted(city).grant.number
+    set_password(city, "renshe", SecretStr("secret"))
+    assert [row.grant.number for row in decisions.disable(city, "renshe", "purpose-met", "security", NOW)] == [number]
+    with_sample(city)
+    with transaction(city) as connection:
+        assert password_hash(connection, "renshe") is None
+        assert [body.enabled for body in decided(connection, Department) if body.code == "renshe"] == [True, False]
+    decisions.enable(city, "renshe", NOW)
+    with transaction(city) as connection:
+        assert decided(connection, Department)[-1].enabled
+    assert sql.grant(city, number).state is GrantState.REVOKING
 
 
 def test_a_grant_ends_when_its_effective_record_is_decided(city: Engine) -> None:

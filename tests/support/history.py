@@ -222,6 +222,7 @@ class Made:
         self.until = (until_day + 1) * DAY - 8 * DAY // 24
         """When the term of the filtered view ends: with its last day in the city's time."""
         self.active: set[str] = set()
+        self.suspended: set[str] = set()
         self.sources: dict[int, list[Written]] = {number: [] for number in range(partitions)}
         self.ends = dict.fromkeys(range(partitions), 0)
         self.positions = dict.fromkeys(range(partitions), 0)
@@ -297,8 +298,24 @@ class Made:
     def revoke(self, topic: str, number: str) -> None:
         self.decide(kind="revoked", grant=number, ground="purpose-met", decided_by="x")
         self.active.discard(topic)
+        self.suspended.discard(topic)
         edge = {str(n): len(self.bus.logs[topic, n]) for n in range(self.partitions)}
         self.decide(kind="effective", grant=number, edge=edge)
+
+    def suspend(self, topic: str, number: str) -> None:
+        """The view leaves the live flow where it is."""
+        self.decide(kind="suspended", grant=number, ground="misuse", correct_by="2026-12-20", decided_by="x")
+        self.active.discard(topic)
+        self.suspended.add(topic)
+        for partition in range(self.partitions):
+            progress = self.views[partition, topic]
+            if progress.joined:
+                progress.joined, progress.position = False, self.positions[partition]
+
+    def resume(self, topic: str, number: str) -> None:
+        self.decide(kind="resumed", grant=number, decided_by="x")
+        self.suspended.discard(topic)
+        self.active.add(topic)
 
     # The source
 

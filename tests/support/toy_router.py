@@ -136,7 +136,7 @@ def live(made: Made, partition: int, count: int, aborted: bool = False) -> None:
 
 
 def load(made: Made, partition: int, topic: str, count: int, aborted: bool = False) -> None:
-    """One transaction of a first load."""
+    """One transaction of a first load, or of catching up after a suspension."""
     progress = made.views[partition, topic]
     if progress.joined or topic not in made.active:
         return
@@ -144,6 +144,11 @@ def load(made: Made, partition: int, topic: str, count: int, aborted: bool = Fal
     records = [record for record in made.sources[partition] if begin <= record.offset < limit][:count]
     transaction = Transaction(made)
     flow = Flow(made, partition, transaction)
+    if not records:
+        progress.joined = True
+        flow.state(topic, progress)
+        transaction.end(Marker.COMMIT)
+        return
     flow.shares = {}
     for record in records:
         if counts(made, partition, record, progress.begin):
@@ -162,7 +167,7 @@ def announce(made: Made) -> None:
     """The state of views that have begun."""
     for partition in range(made.partitions):
         transaction = Transaction(made)
-        for topic in sorted(made.active):
+        for topic in sorted(made.active | made.suspended):
             Flow(made, partition, transaction).state(topic, made.views[partition, topic])
         transaction.end(Marker.COMMIT)
 
@@ -189,7 +194,7 @@ def rules(revoked: Iterable[str] = ()) -> Mapping[int, frozenset[Rule]]:
 
 
 def random_history(seed: int) -> History:
-    """A clean history: any order of publishing, routing, aborts, grants, first loads, an ended term, a revocation."""
+    """A clean history: publishing, routing, aborts, grants, loads, suspensions, an ended term, a revocation."""
     made = Made(seed, partitions=1 + seed % 2, until_day=20_000 if seed % 3 == 0 else 40_000)
     chance = made.chance
     made.open_city()
@@ -197,14 +202,14 @@ def random_history(seed: int) -> History:
     revoked: list[str] = []
     for _ in range(chance.randrange(6, 14)):
         partition = chance.randrange(made.partitions)
-        match chance.randrange(9):
-            case 0 if FILTERED not in made.active | set(revoked):
+        match chance.randrange(11):
+            case 0 if FILTERED not in made.active | made.suspended | set(revoked):
                 made.grant_filtered()
                 announce(made)
-            case 1 if MASKED not in made.active | set(revoked):
+            case 1 if MASKED not in made.active | made.suspended | set(revoked):
                 made.grant_masked()
                 announce(made)
-            case 2 if MASKED in made.active and chance.random() < 0.3:
+            case 2 if MASKED in made.active | made.suspended and chance.random() < 0.3:
                 made.revoke(MASKED, "G-2026-0002")
                 revoked.append(MASKED)
             case 3:
@@ -217,6 +222,13 @@ def random_history(seed: int) -> History:
                         load(made, partition, topic, chance.randrange(1, 5), aborted=chance.random() < 0.3)
             case 6:
                 live(made, partition, chance.randrange(1, 9))
+            case 7 | 8:
+                for topic, number in ((FILTERED, "G-2026-0001"), (MASKED, "G-2026-0002")):
+                    if topic in made.active and chance.random() < 0.5:
+                        made.suspend(topic, number)
+                        announce(made)
+                    elif topic in made.suspended:
+                        made.resume(topic, number)
             case _:
                 for _ in range(chance.randrange(1, 7)):
                     kinds = ("person", "removal", "rubbish", "identity", "aborted")
@@ -233,4 +245,4 @@ def random_history(seed: int) -> History:
 
 def missing(made: Made, revoked: Iterable[str]) -> set[str]:
     """The mailboxes that nobody may read: not granted yet, or not any more."""
-    return {FILTERED, MASKED} - made.active | set(revoked)
+    return {FILTERED, MASKED} - made.active - made.suspended | set(revoked)

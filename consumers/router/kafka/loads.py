@@ -36,7 +36,12 @@ class Loads:
         self._limits = limits
         self._consumer = clients.end_consumer(connection, names.ROUTER_GROUP, "read_committed")
         self._loadings: dict[tuple[Source, str], Loading] = {}
-        self._reading: tuple[Loading, int] | None = None
+        # Ends are asked of clients that never fetch: the last stable offset, then the log end.
+        self._askers = tuple(
+            clients.end_consumer(connection, names.ROUTER_GROUP, isolation)
+            for isolation in ("read_committed", "read_uncommitted")
+        )
+        self._reading: tuple[Loading, str, int] | None = None
         """What the consumer is assigned to, and where it will go on."""
         self._credit = 0.0
 
@@ -72,7 +77,12 @@ class Loads:
         (source, topic), loading = next(iter(self._loadings.items()))
         begun = time.monotonic()
         state = states[source]
-        end = self._index(loading) if not loading.indexed else self._deliver(loading, state, plan, group)
+        if not loading.indexed:
+            end = self._index(loading)
+        elif loading.recalls:
+            end = self._recall(loading)
+        else:
+            end = self._deliver(loading, state, plan, group)
         self._credit -= time.monotonic() - begun
         if not end or loading.next < state.position:
             return False
@@ -85,10 +95,26 @@ class Loads:
         today = datetime.now(UTC).date()
         deadline = time.monotonic() + self._credit
         while loading.next < loading.boundary and time.monotonic() < deadline:
-            for record in self._read(loading, loading.boundary):
+            for record in self._read(loading, loading.state.topic, loading.boundary):
                 loading.index(record, today)
         if loading.next >= loading.boundary:
             loading.begin_delivering()
+        return False
+
+    def _recall(self, loading: Loading) -> bool:
+        """Read the view's own mailbox to its end, once nothing on it is undecided: nobody else writes it now."""
+        place = TopicPartition(loading.topic, loading.state.partition)
+        stable, end = (
+            asker.get_watermark_offsets(place, timeout=self._limits.call_seconds_max)[1] for asker in self._askers
+        )
+        if stable < end:
+            return False
+        deadline = time.monotonic() + self._credit
+        while loading.next < end and time.monotonic() < deadline:
+            for record in self._read(loading, loading.topic, end):
+                loading.recall(record)
+        if loading.next >= end:
+            loading.end_recall()
         return False
 
     def _deliver(self, loading: Loading, state: PartitionState, plan: RoutingPlan, group: Group) -> bool:
@@ -99,7 +125,7 @@ class Loads:
         version = plan.policy_version
         try:
             while loading.next < state.position and time.monotonic() < deadline and not budget.spent(time.monotonic()):
-                for record in self._read(loading, state.position):
+                for record in self._read(loading, state.topic, state.position):
                     self._write(loading.state, record.key or b"", loading.take(record, version, today), budget)
             if loading.state.position != loading.state.committed:
                 self._commit(loading, state, version, group)
@@ -124,10 +150,10 @@ class Loads:
         self._writer.commit([TopicPartition(state.topic, state.partition, state.committed)], group())
         loading.state.commit()
 
-    def _read(self, loading: Loading, end: int) -> Iterator[SourceRecord]:
-        """The next records before `end`; where there are none left, `next` is there."""
-        if self._reading != (loading, loading.next):
-            self._consumer.assign([TopicPartition(loading.state.topic, loading.state.partition, loading.next)])
+    def _read(self, loading: Loading, topic: str, end: int) -> Iterator[SourceRecord]:
+        """The next records of a topic before `end`; where there are none left, `next` is there."""
+        if self._reading != (loading, topic, loading.next):
+            self._consumer.assign([TopicPartition(topic, loading.state.partition, loading.next)])
         messages = self._consumer.consume(self._limits.records_per_fetch, self._limits.transaction_seconds_min)
         self._reading = None
         for message in messages:
@@ -140,4 +166,4 @@ class Loads:
                 return
             elif not error.retriable():
                 raise KafkaException(error)
-        self._reading = loading, loading.next
+        self._reading = loading, topic, loading.next

@@ -12,9 +12,9 @@ from bianhe.consumers.checker.batches import UnreadableBatch, entries
 from bianhe.consumers.checker.findings import FINDINGS_KEPT, Floor, Kind, Report, Verdict
 from bianhe.consumers.checker.judgement import check
 from bianhe.consumers.checker.log import Entry, Marker, Outcome, Place, Reading
-from support.history import FILTERED, MASKED, OPEN, PSEUDONYM_KEY, SOURCE, History
+from support.history import FILTERED, MASKED, OPEN, PSEUDONYM_KEY, SOURCE, History, Made
 from support.mutations import JOURNAL, POLICY, judged, subject
-from support.toy_router import random_history
+from support.toy_router import announce, live, load, random_history, rules
 
 HISTORIES = 1000
 
@@ -65,6 +65,34 @@ def test_signatures_that_nobody_can_verify_are_unknown_never_valid() -> None:
     report = check(subject().bus, PSEUDONYM_KEY)
     assert report.verdict is Verdict.UNKNOWN
     assert any("public keys" in reason for reason in report.unknown)
+
+
+def halted(*, obeyed: bool, caught_up: bool) -> History:
+    """A grant is suspended while records flow and resumed after; the router obeys, and catches up, or does not."""
+    made = Made(seed=3)
+    made.open_city()
+    made.grant_masked()
+    for decide in (made.suspend, made.resume):
+        for _ in range(9):
+            made.publish(0, "person")
+        live(made, 0, 100)
+        decide(MASKED, "G-2026-0002")
+        if not obeyed:
+            made.active.add(MASKED)
+            made.views[0, MASKED].joined = True
+    if caught_up:
+        load(made, 0, MASKED, 100)
+    else:
+        made.views[0, MASKED].joined = True
+    announce(made)
+    made.bus.rules = dict(rules([FILTERED]))
+    return made.bus
+
+
+def test_what_is_delivered_in_a_suspension_or_never_caught_up_is_found() -> None:
+    assert judged(halted(obeyed=True, caught_up=True)).verdict is Verdict.VALID
+    assert judged(halted(obeyed=False, caught_up=False)).kinds >= {Kind.LEAK}
+    assert judged(halted(obeyed=True, caught_up=False)).kinds == {Kind.MISSING}
 
 
 def test_a_policy_record_of_an_unknown_kind_is_unknown() -> None:

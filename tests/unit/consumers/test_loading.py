@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from functools import cache
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bianhe.consumers.router.loading import Loading
+from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route, compile_plan
-from bianhe.consumers.router.routing import Headers, Routed, SourceRecord
+from bianhe.consumers.router.routing import Headers, Quarantine, Routed, SourceRecord, UnknownSchema, route_record
+from bianhe.schemas import wire
 from bianhe.schemas.records.state import ViewPosition
 from bianhe.schemas.view import grant_view
 from support.first_load import BAD, RULE, the_view
@@ -23,6 +26,7 @@ Delivered = tuple[bytes | None, Headers | None]
 NOW = 1_795_000_000_000
 
 
+@cache
 def a_route(rule: str) -> Route:
     return compile_plan(policy(population(), channel(), granted(rule)), None).routes["source.population.v1"]
 
@@ -44,6 +48,14 @@ def a_log(changes: Sequence[tuple[int, str | None]]) -> list[SourceRecord]:
     ]
 
 
+def recalled(loading: Loading, keys: Sequence[bytes], written: Sequence[Delivered]) -> None:
+    """Give a load what its mailbox holds, where it asks for it."""
+    if loading.recalls:
+        for number, (key, one) in enumerate(zip(keys, written, strict=True)):
+            loading.recall(SourceRecord(number, key, one[0], NOW))
+        loading.end_recall()
+
+
 def load(
     log: Sequence[SourceRecord], route: Route, view: ViewPosition, stops: set[int]
 ) -> tuple[ViewPosition, list[Delivered], list[bytes]]:
@@ -53,9 +65,11 @@ def load(
     taken = 0
     while True:
         loading = Loading(route, MAILBOX, 0, view)
-        for record in log:
-            loading.index(record, TODAY)
-        loading.begin_delivering()
+        if not loading.indexed:
+            for record in log:
+                loading.index(record, TODAY)
+            loading.begin_delivering()
+        recalled(loading, keys, written)
         open_records: list[tuple[bytes, Delivered]] = []
         died = False
         for record in log:
@@ -107,3 +121,75 @@ def test_an_aborted_transaction_of_a_load_is_delivered_again_with_the_same_numbe
     loading.abort()
     assert loading.next == 0
     assert [delivered(loading.take(record, 7, TODAY)) for record in log] == first
+
+
+# Without bad ones: compaction keeps the last record of a key even if it is bad.
+CHANGES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["410212", "410202", None])), max_size=25)
+
+
+@settings(deadline=None)
+@given(changes=CHANGES, halt=st.integers(0, 25), rule=st.sampled_from(["", RULE]), compacts=st.booleans())
+def test_a_view_that_stood_still_goes_on_as_if_it_never_had(
+    changes: list[tuple[int, str | None]], halt: int, rule: str, compacts: bool
+) -> None:
+    log, route = a_log(changes), a_route(rule)
+    flowing, halted = (PartitionState(route.source, 0, 0) for _ in range(2))
+    for state in (flowing, halted):
+        state.aim(route)
+    never = route_all(flowing, log)
+    before = route_all(halted, log[:halt])
+    halted.aim(suspending(route))
+    assert not halted.views[MAILBOX].joined
+    assert MAILBOX not in halted.topics
+    halted.commit()
+    view = halted.views[MAILBOX]
+    # Compaction forgets what was superseded while it stood still.
+    rest = [
+        one for one in log if not compacts or one.key not in {later.key for later in log if later.offset > one.offset}
+    ]
+    loading = Loading(route, MAILBOX, 0, view)
+    recalled(loading, [key for key, _ in before], [one for _, one in before])
+    after = [
+        (record.key or b"", one)
+        for record in rest
+        if record.offset >= loading.next
+        for one in delivered(loading.take(record, 7, TODAY))
+    ]
+    if compacts:
+        assert table(before + after) == table(never)
+    else:
+        assert before + after == never
+
+
+def route_all(state: PartitionState, log: Sequence[SourceRecord]) -> list[tuple[bytes, Delivered]]:
+    """What the live flow writes to the mailbox, record by record, committed each time."""
+    found: list[tuple[bytes, Delivered]] = []
+    for record in log:
+        try:
+            routed = route_record(record, state, 7, TODAY)
+        except (Quarantine, UnknownSchema, wire.Malformed):
+            routed = Routed(())
+        values = [value for topic, value in zip(state.topics, routed.values, strict=False) if topic == MAILBOX]
+        nulls = [headers for topic, headers in routed.nulls if topic == MAILBOX]
+        found += [(record.key or b"", (value, None)) for value in values if value]
+        found += [(record.key or b"", (None, headers)) for headers in nulls]
+        state.position = record.offset + 1
+        state.commit()
+    return found
+
+
+def suspending(route: Route) -> Route:
+    """The route under a policy that suspends the mailbox's grant."""
+    live = tuple(each for each in route.deliveries if each.topic != MAILBOX)
+    return replace(route, deliveries=live, suspended=frozenset({MAILBOX}))
+
+
+def table(written: Sequence[tuple[bytes, Delivered]]) -> dict[bytes, str]:
+    """What a subscriber holds: the kind of view each entity is in, without the numbers of its deliveries."""
+    held: dict[bytes, str] = {}
+    for key, (value, _) in written:
+        if value is None:
+            held.pop(key, None)
+        else:
+            held[key] = value[-20:].hex()
+    return held

@@ -24,6 +24,7 @@ ALLOWED_TOPICS = {
     ("tongji", "READ", MAILBOXES["tongji"]),
     ("minzheng", "READ", MAILBOXES["minzheng"]),
     ("bus-router", "READ", SOURCE),
+    *(("bus-router", "READ", name) for name in TOPICS if name.startswith("grant.")),
     ("bus-router", "READ", "bus.policy"),
     ("bus-router", "READ", "bus.router-state"),
     *(("bus-router", "WRITE", name) for name in ("bus.router-state", "bus.journal", "bus.quarantine")),
