@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "publish": "Publish the rows of a CSV or JSON Lines file; columns are the items of the contract.",
     "subscribe": "Print the events delivered since last time; each one printed is acknowledged.",
     "account": "Accounts on Kafka and at the registry.",
+    "pki": "Certificates of the brokers' listeners, from an authority of our own.",
     "profile": "Profiles (接入配置): what a department's client starts with.",
     "application": "Applications for sharing, and their answers.",
     "catalog": "The catalog: departments, resources and items.",

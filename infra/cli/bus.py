@@ -20,6 +20,7 @@ from bianhe.consumers.router.workers import worker_count
 from bianhe.infra.embedded.broker import BrokerDied, EmbeddedBroker
 from bianhe.infra.embedded.children import Children
 from bianhe.infra.embedded.data_directory import check_port
+from bianhe.infra.pki import Pki
 from bianhe.infra.settings import KafkaSettings, Settings, write_secret
 from bianhe.registry.sync import kafka as sync
 from bianhe.schemas.errors import Transient
@@ -50,6 +51,7 @@ class Bus:
         registry: str = "http://127.0.0.1:8080",
         kafka_port: int | None = None,
         workers: int | None = None,
+        tls: bool = False,
         monitors: bool = False,
         told: Told = lambda text: None,
     ) -> None:
@@ -58,13 +60,15 @@ class Bus:
         self._registry = registry
         self._workers = workers or worker_count(os.cpu_count() or 1, [_PARTITIONS])
         self._monitors = monitors
-        self.broker = EmbeddedBroker(home / "kafka", kafka_port, progress=self._fetched)
+        pki = Pki(home / "pki") if tls else None
+        self.broker = EmbeddedBroker(home / "kafka", kafka_port, pki=pki, progress=self._fetched)
         self.children = Children(home / "logs", {"BIANHE_HOME": str(home)})
 
     @property
     def settings(self) -> Settings:
         """What commands need to talk to this bus."""
-        kafka = KafkaSettings(bootstrap=self.broker.bootstrap, secrets=self._home / "kafka" / "secrets")
+        secret_files, ca_file = self._home / "kafka" / "secrets", self.broker.ca_file
+        kafka = KafkaSettings(bootstrap=self.broker.bootstrap, secrets=secret_files, ca_file=ca_file)
         database = f"sqlite:///{self._home / 'registry.sqlite'}"
         return Settings(home=self._home, kafka=kafka, database=database, registry=self._registry, routers=self._workers)
 
@@ -129,6 +133,8 @@ class Bus:
             f"bootstrap = {json.dumps(settings.kafka.bootstrap)}",
             f"secrets = {json.dumps(str(settings.kafka.secrets))}",
         ]
+        if settings.kafka.ca_file:
+            lines.append(f"ca_file = {json.dumps(str(settings.kafka.ca_file))}")
         (self._home / "bianhe.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         key = settings.kafka.secrets / "pseudonym-key"
         if not key.exists():

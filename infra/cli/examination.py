@@ -24,8 +24,10 @@ from bianhe.infra.cli.judgement import Finding, State, Verdict, ok
 from bianhe.infra.embedded.jars import default_cache, kafka_jars, locked_jars, verified_jars
 from bianhe.infra.embedded.java import find_java
 from bianhe.infra.kafka import raw
+from bianhe.infra.kafka.certificates import served
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.pki import Certificate
 from bianhe.infra.settings import data_home
 from bianhe.registry.clocks.sql import calendar as working_days
 from bianhe.registry.migrations import revisions
@@ -174,6 +176,17 @@ def brokers(installation: Installation) -> Iterator[Verdict]:
     yield from faults or [ok(", ".join(addresses))]
 
 
+def certificates(installation: Installation) -> Iterator[Verdict]:
+    addresses, ca_file = check_login(installation.admin).values(), installation.settings.kafka.ca_file
+    if ca_file is None:
+        yield judgement.unencrypted(addresses)
+        return
+    yield judgement.certificate("the authority's certificate", Certificate.read(ca_file).until, clock.now())
+    for address in addresses:
+        what = f"the certificate of {address}"
+        yield judgement.certificate(what, served(address, ca_file).until, clock.now())
+
+
 def accounts(installation: Installation) -> Iterator[Verdict]:
     faults = _faults(lambda account: check_login(installation.component(account)), names.BUS_ACCOUNTS)
     yield from faults or [ok(f"{', '.join(names.BUS_ACCOUNTS)} log in")]
@@ -273,6 +286,7 @@ CHECKS: Final = (
     Check("calendar", calendar, (_DATABASE,)),
     Check("registry", registry, (SETTINGS,)),
     Check(_BROKERS, brokers, (SETTINGS,)),
+    Check("certificates", certificates, (_BROKERS,)),
     Check("accounts", accounts, (_BROKERS,)),
     Check("broker settings", broker_settings, (_BROKERS,)),
     Check("default deny", default_deny, (_BROKERS,)),

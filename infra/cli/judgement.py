@@ -29,6 +29,7 @@ WAITING_MANY: Final = 10_000
 FREE_LEAST, FREE_SCARCE = 1_000_000_000, 5_000_000_000
 SKEW_SECONDS: Final = 2.0
 CALENDAR_AHEAD: Final = timedelta(days=60)
+EXPIRY_NEAR, EXPIRY_AT_HAND = timedelta(days=30), timedelta(days=7)
 
 
 class State(StrEnum):
@@ -276,6 +277,29 @@ def sync(plan: Plan) -> Iterator[Verdict]:
         yield Verdict(State.FAULT, f"{len(plan.lines)} differences in all: {plan.summary}", cure="bianhe sync plan")
     if not plan.differs:
         yield ok(plan.summary)
+
+
+def unencrypted(addresses: Iterable[str]) -> Verdict:
+    """Plain text never leaves the machine."""
+    abroad = sorted(each for each in addresses if not each.startswith(("127.", "localhost:", "[::1]:")))
+    if not abroad:
+        return ok("no TLS: the brokers are reached on this machine only")
+    return Verdict(
+        State.FAULT,
+        f"{', '.join(abroad)}: records and passwords' proofs cross the network unencrypted",
+        "the settings name no ca_file, so the listener speaks no TLS",
+        "give the brokers keystores (bianhe pki issue), a SASL_SSL listener, and clients the ca_file",
+    )
+
+
+def certificate(what: str, until: datetime, now: datetime) -> Verdict:
+    """Whether a certificate lasts long enough to be replaced in peace."""
+    left = until - now
+    if left > EXPIRY_NEAR:
+        return ok(f"{what} is valid until {until:%Y-%m-%d}")
+    state = State.FAULT if left <= EXPIRY_AT_HAND else State.WARNING
+    cure = "bianhe pki rotate, which needs no restart; the authority's own needs a new ca_file at every client"
+    return Verdict(state, f"{what} ends on {until:%Y-%m-%d}", "afterwards no client connects", cure)
 
 
 def disk(free: int, place: str) -> Iterator[Verdict]:

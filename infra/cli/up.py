@@ -22,6 +22,7 @@ def up(
         int | None,
         typer.Option(min=1, max=65535, help="port of Kafka on 127.0.0.1; if left out one is chosen, and kept"),
     ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Kafka's clients must speak TLS; the authority is made")] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="how many workers route; if left out, as many as the cores share evenly")
     ] = None,
@@ -37,7 +38,7 @@ def up(
     # The monitors stand beside the way of the events: where their extra is not installed, everything else runs.
     monitors = find_spec("faust") is not None
     with Bus(
-        data_home(), registry=address, kafka_port=kafka_port, workers=workers, monitors=monitors, told=told
+        data_home(), registry=address, kafka_port=kafka_port, workers=workers, tls=tls, monitors=monitors, told=told
     ) as bus:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())

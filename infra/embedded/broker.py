@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
+from bianhe.infra import clock
 from bianhe.infra.embedded import jars
 from bianhe.infra.embedded.data_directory import DataLock, choose_ports, secret
 from bianhe.infra.embedded.former_self import FormerSelf
@@ -29,12 +30,14 @@ from bianhe.infra.kafka.components import policy_keys
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.pki import Pki
 from bianhe.infra.settings import write_private
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 30.0
+CERTIFICATE: Final = "broker"
 _POLL_SECONDS: Final = 0.05
 
 
@@ -46,7 +49,8 @@ class EmbeddedBroker:
     """A broker with SCRAM, access rules and default deny on 127.0.0.1; its data is kept between starts.
 
     Use it in a `with` block, or call start and stop. `port` is the clients' port; without it one is chosen at the first
-    start and kept while it is free. It dies with its parent (Linux), so start it from a thread that stays.
+    start and kept while it is free. With `pki` they must speak TLS.
+    It dies with its parent (Linux), so start it from a thread that stays.
     start raises AlreadyRunning, PortTaken, BrokerDied, NoJava, JarRefused, JarsUnavailable, NoKafkaHome.
     """
 
@@ -55,10 +59,12 @@ class EmbeddedBroker:
         data_dir: Path,
         port: int | None = None,
         *,
+        pki: Pki | None = None,
         progress: jars.Progress = lambda done, total: None,
     ) -> None:
         self._data = data_dir.absolute()
         self._asked = port
+        self._pki = pki
         self._progress = progress
         self._lock: DataLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,13 +96,18 @@ class EmbeddedBroker:
     def log(self) -> Path:
         return self._data / "logs" / "broker.log"
 
+    @property
+    def ca_file(self) -> Path | None:
+        """What clients must trust; None where the broker speaks no TLS."""
+        return self._pki.ca_file if self._pki else None
+
     def admin_password(self) -> SecretStr:
         return secret(self._data, ADMIN_ACCOUNT)
 
     def connection(self) -> Connection:
         """The administrator's way in: the super user of the clients' listener."""
         keys = policy_keys(self._data / "secrets")
-        return Connection(self.bootstrap, ADMIN_ACCOUNT, self.admin_password(), policy_keys=keys)
+        return Connection(self.bootstrap, ADMIN_ACCOUNT, self.admin_password(), self.ca_file, policy_keys=keys)
 
     def start(self) -> None:
         """Start and return when the broker answers its administrator. Nothing runs on if this raises."""
@@ -158,10 +169,9 @@ class EmbeddedBroker:
         assert self._ports
         (self._data / "logs").mkdir(exist_ok=True)
         node_password = secret(self._data, NODE_ACCOUNT)
-        write_private(self._settings, server_properties(self._data / "kafka", self._ports, node_password))
-        write_private(
-            self._settings_to_format, server_properties(self._data / "formatting", self._ports, node_password)
-        )
+        keystore = self._keystore()
+        for file, storage in ((self._settings, "kafka"), (self._settings_to_format, "formatting")):
+            write_private(file, server_properties(self._data / storage, self._ports, node_password, keystore))
         logging = self._data / "log4j2.properties"
         write_private(logging, resources.files(__package__).joinpath("log4j2.properties").read_text("utf-8"))
         return [
@@ -173,6 +183,17 @@ class EmbeddedBroker:
             "-cp",
             os.pathsep.join(str(jar) for jar in classpath),
         ]
+
+    def _keystore(self) -> Path | None:
+        """The broker's keystore, issued at the first start; the authority too, where there is none."""
+        if self._pki is None:
+            return None
+        if not self._pki.ca_file.exists():
+            self._pki.init(clock.now())
+        keystore = self._pki.keystore(CERTIFICATE)
+        if not keystore.exists():
+            self._pki.issue(CERTIFICATE, (HOST, "localhost"), clock.now())
+        return keystore
 
     @property
     def _settings(self) -> Path:

@@ -67,9 +67,12 @@ class Ports:
         return f"{HOST}:{self.internal}"
 
 
-def server_properties(log_dir: Path, ports: Ports, node_password: SecretStr) -> str:
-    """Return the text of server.properties; it holds the node's password, so the file needs mode 0600."""
-    settings = _node(log_dir, ports) | _login(node_password) | _GUARANTEES | _ONE_NODE
+def server_properties(log_dir: Path, ports: Ports, node_password: SecretStr, keystore: Path | None = None) -> str:
+    """Return the text of server.properties; it holds the node's password, so the file needs mode 0600.
+
+    With a keystore (PEM) clients speak TLS; the node's own listeners, on 127.0.0.1, never do.
+    """
+    settings = _node(log_dir, ports) | _login(node_password) | _tls(keystore) | _GUARANTEES | _ONE_NODE
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
@@ -86,6 +89,17 @@ def _node(log_dir: Path, ports: Ports) -> dict[str, str]:
         "inter.broker.listener.name": "INTERNAL",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": controller,
+    }
+
+
+def _tls(keystore: Path | None) -> dict[str, str]:
+    if keystore is None:
+        return {}
+    return {
+        "listener.security.protocol.map": "CLIENT:SASL_SSL,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        "listener.name.client.ssl.keystore.type": "PEM",
+        "listener.name.client.ssl.keystore.location": str(keystore),
+        "listener.name.client.ssl.enabled.protocols": "TLSv1.3,TLSv1.2",
     }
 
 

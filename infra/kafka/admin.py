@@ -150,6 +150,12 @@ class Admin:
         if resources:
             self._wait(self._client.incremental_alter_configs(resources), "altering topic settings")
 
+    def set_broker_setting(self, node: int, name: str, value: str) -> None:
+        """Set one setting of a running broker. That it says yes does not mean that it took it."""
+        entries = _entries({name: value})
+        resource = ConfigResource(ResourceType.BROKER, str(node), incremental_configs=entries)
+        self._wait(self._client.incremental_alter_configs([resource]), f"setting {name} of broker {node}")
+
     def create_rules(self, rules: Iterable[AccessRule]) -> None:
         """Add access rules; those that exist stay."""
         if bindings := [_binding(rule) for rule in rules]:

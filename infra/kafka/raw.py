@@ -49,7 +49,10 @@ _ANY: Final = 1
 _UNKNOWN_MEMBER: Final = 25
 _TOPIC_REFUSED: Final = 29
 _SPECIFIED: Final = 2
-_READ, _WRITE = "consumer_byte_rate", "producer_byte_rate"
+_RATES: Final = ("consumer_byte_rate", "producer_byte_rate")
+_READ, _WRITE = _RATES
+_OTHER_LIMITS: Final = ("request_percentage", "controller_mutation_rate")
+_FINER: Final = ("user", "client-id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,32 @@ def quotas(connection: Connection) -> dict[str | None, Quota]:
             if _READ in rates or _WRITE in rates:
                 found[entry.entity[0].entity_name] = Quota(rates.get(_READ, 0.0), rates.get(_WRITE, 0.0))
     return found
+
+
+def finer_quotas(connection: Connection) -> frozenset[tuple[str | None, str | None]]:
+    """The accounts and client ids that have a quota together (None: any), which Kafka prefers to the account's own."""
+    parts = [
+        DescribeClientQuotasRequest.ComponentData(entity_type=kind, match_type=_SPECIFIED, match=None)
+        for kind in _FINER
+    ]
+    with Session(connection) as session:
+        answer = session.ask(DescribeClientQuotasRequest[1](components=parts, strict=True))
+    _check(answer.error_code, "listing quotas", connection)
+    found = [{part.entity_type: part.entity_name for part in entry.entity} for entry in answer.entries or ()]
+    return frozenset((names[_FINER[0]], names[_FINER[1]]) for names in found)
+
+
+def remove_finer_quota(connection: Connection, account: str | None, client_id: str | None) -> None:
+    """Remove all that limits, or frees, an account with this client id."""
+    kind = AlterClientQuotasRequest.EntryData
+    entity = [
+        kind.EntityData(entity_type=part, entity_name=name)
+        for part, name in zip(_FINER, (account, client_id), strict=True)
+    ]
+    ops = [kind.OpData(key=key, value=0.0, remove=True) for key in (*_RATES, *_OTHER_LIMITS)]
+    with Session(connection) as session:
+        answer = session.ask(AlterClientQuotasRequest[1](entries=[kind(entity=entity, ops=ops)], validate_only=False))
+    _check(answer.entries[0].error_code, "removing quotas", connection)
 
 
 def set_quotas(connection: Connection, changes: Mapping[str | None, Quota | None]) -> None:

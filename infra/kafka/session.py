@@ -37,6 +37,16 @@ class Session:
         self._socket = self._open(addresses or connection.addresses, timeout)
         try:
             self._log_in()
+        except BrokerUnreachable as error:
+            self._socket.close()
+            first = (addresses or connection.addresses)[0]
+            if connection.ca_file is None and _speaks_tls(first):
+                raise BrokerUnreachable(
+                    f"the broker at {first} hung up",
+                    cause="it speaks TLS, and no ca_file is given",
+                    cure="name in ca_file the authority that signed its certificate (ca.pem)",
+                ) from error
+            raise
         except BaseException:
             self._socket.close()
             raise
@@ -85,11 +95,7 @@ class Session:
                 return context.wrap_socket(plain, server_hostname=host)
             except OSError as error:
                 plain.close()
-                raise BrokerUnreachable(
-                    f"no trusted connection to {address}",
-                    cause=f"TLS: {error}",
-                    cure="correct ca_file in the profile: the authority that signed the broker's certificate",
-                ) from error
+                raise untrusted(address, error) from error
         raise unreachable(self._bootstrap)
 
     def _log_in(self) -> None:
@@ -126,6 +132,31 @@ class Session:
                 raise ConnectionResetError("the broker closed the connection")
             received += part
         return bytes(received)
+
+
+def untrusted(address: str, error: OSError) -> BrokerUnreachable:
+    """The error for a broker that does not speak TLS, or shows a certificate that is not believed."""
+    if not isinstance(error, ssl.SSLError):
+        return unreachable(address)
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"):
+        cause, cure = "the broker does not speak TLS there", "correct the port, or take ca_file out of the settings"
+    else:
+        told = getattr(error, "verify_message", "") or error.reason
+        cause = f"its certificate is not believed: {told}"
+        cure = "name in ca_file the authority that signed it (ca.pem), and reach it under a name that it carries"
+    return BrokerUnreachable(f"no trusted connection to {address}", cause=cause, cure=cure)
+
+
+def _speaks_tls(address: str) -> bool:
+    """Whether a broker that hung up on plain text would shake hands; who it is is not asked."""
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), 5) as plain, context.wrap_socket(plain):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def brokers(session: Session) -> dict[int, str]:

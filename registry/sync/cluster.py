@@ -90,6 +90,8 @@ class Actual:
     rules: frozenset[AccessRule]
     accounts: frozenset[str]
     quotas: Mapping[str | None, Quota]
+    finer_quotas: frozenset[tuple[str | None, str | None]] = frozenset()
+    """Accounts that have a quota with a client id, None meaning any; Kafka prefers it to the account's own."""
     subjects: frozenset[tuple[str, int]] | None = None
     """Subjects of the registry with the schema ids they have; None where the registry was not asked."""
 

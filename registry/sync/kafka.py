@@ -23,6 +23,7 @@ from bianhe.registry.sync.plan import (
     IssueAccount,
     Plan,
     RemoveAccount,
+    RemoveFinerQuota,
     RemoveQuota,
     RemoveRule,
     SetConfigs,
@@ -35,6 +36,7 @@ from bianhe.schemas.errors import Fatal
 from bianhe.schemas.policy import EMPTY, Policy
 
 _USER = "User:"
+_CLOSING = RemoveRule | RemoveAccount | RemoveQuota | RemoveFinerQuota
 
 
 class PolicyLogMissing(Fatal):
@@ -60,6 +62,7 @@ def observe(connection: Connection) -> Actual:
         rules=frozenset(_from_kafka(rule) for rule in frozenset[access_rules.AccessRule]().union(*known.values())),
         accounts=raw.accounts(connection),
         quotas={account: Quota(quota.write, quota.read) for account, quota in raw.quotas(connection).items()},
+        finer_quotas=raw.finer_quotas(connection),
     )
 
 
@@ -106,7 +109,7 @@ def prepare(connection: Connection, secret_files: Path) -> None:
     """Bring up what the policy log itself needs: its topics, the components' accounts, its keys. Removes nothing."""
     make_signing_keys(secret_files)
     steps = plan(desired(EMPTY), observe(connection)).steps
-    opening = [step for step in steps if not isinstance(step, RemoveRule | RemoveAccount | RemoveQuota)]
+    opening = [step for step in steps if not isinstance(step, _CLOSING)]
     apply(connection, opening, secret_files)
 
 
@@ -142,6 +145,8 @@ def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], s
                 raw.set_quotas(connection, {account: raw.Quota(read=quota.receive, write=quota.send)})
             case RemoveQuota(account):
                 raw.set_quotas(connection, {account: None})
+            case RemoveFinerQuota(account, client_id):
+                raw.remove_finer_quota(connection, account, client_id)
     cluster.create_topics(topics)
     cluster.delete_rules(rules_removed)
     cluster.create_rules(rules_added)

@@ -62,7 +62,25 @@ class RemoveQuota:
     account: str
 
 
-Step = CreateTopic | SetConfigs | AddRule | RemoveRule | IssueAccount | RemoveAccount | SetQuota | RemoveQuota
+@dataclass(frozen=True, slots=True)
+class RemoveFinerQuota:
+    """Remove the quota of an account with a client id, None meaning any: it would outrank the account's own."""
+
+    account: str | None
+    client_id: str | None
+
+
+Step = (
+    CreateTopic
+    | SetConfigs
+    | AddRule
+    | RemoveRule
+    | IssueAccount
+    | RemoveAccount
+    | SetQuota
+    | RemoveQuota
+    | RemoveFinerQuota
+)
 
 
 class Sign(StrEnum):
@@ -151,6 +169,9 @@ def line(step: Step) -> Line:
             return Line(Sign.CHANGE, "quota", f"{account or 'every other account'}  {quota}", reason)
         case RemoveQuota(account):
             return Line(Sign.CHANGE, "quota", f"{account}  none of its own", "not enabled in the catalog")
+        case RemoveFinerQuota(account, client_id):
+            text = f"{account or 'every other account'}  none with client id {client_id or 'any'}"
+            return Line(Sign.CHANGE, "quota", text, "added outside the catalog; it outranks the account's own")
 
 
 _SCOPES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -203,6 +224,9 @@ def _quota_steps(desired: Desired, actual: Actual) -> Iterator[Step]:
     for account in sorted(name for name in actual.quotas if name is not None and name not in desired.quotas):
         if _ours(account, desired):
             yield RemoveQuota(account)
+    for account, client_id in sorted(actual.finer_quotas, key=str):
+        if account is None or _ours(account, desired):
+            yield RemoveFinerQuota(account, client_id)
 
 
 def _for_a_person(desired: Desired, actual: Actual) -> Iterator[Line]:

@@ -10,8 +10,10 @@ from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.infra.kafka.errors import LoginRefused, RefusedByBroker
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.raw import Quota
-from bianhe.infra.kafka.session import check_login
+from bianhe.infra.kafka.session import Session, check_login
 from support.broker import create_topic, eventually, fresh, open_account, write
+from support.kafka_messages import ask
+from support.operations import one_record
 
 
 def test_a_topic_is_listed_with_its_partitions_and_the_settings_that_differ(broker: EmbeddedBroker) -> None:
@@ -151,3 +153,18 @@ def test_a_compacted_topic_refuses_to_be_cut(broker: EmbeddedBroker) -> None:
     with Admin(broker.connection()) as admin, pytest.raises(RefusedByBroker) as refusal:
         admin.delete_records({(topic, 0): 0})
     assert refusal.value.code == "POLICY_VIOLATION"
+
+
+def test_an_account_above_its_quota_is_made_to_wait_and_its_neighbour_is_not(broker: EmbeddedBroker) -> None:
+    topic, held, free = fresh("quota"), fresh("held"), fresh("free")
+    create_topic(broker, topic)
+    raw.set_quotas(broker.connection(), {held: Quota(1_000, 1_000), free: Quota(1e12, 1e12)})
+    batch = {"Index": 0, "Records": one_record(b"x" * 100_000)}
+    values = {"Acks": -1, "TimeoutMs": 10_000, "TopicData": [{"Name": topic, "PartitionData": [batch]}]}
+    waits = []
+    for account in (held, free):
+        login = open_account(broker, account, AccessRule(f"User:{account}", "TOPIC", topic, "WRITE"))
+        with Session(login) as session:
+            waits.append(ask(session, "Produce", 12, values)["ThrottleTimeMs"])
+    raw.set_quotas(broker.connection(), {held: None, free: None})
+    assert waits[0] > waits[1] == 0

@@ -22,7 +22,7 @@ from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import LoginRefused, RefusedByBroker
-from bianhe.infra.kafka.session import check_login
+from bianhe.infra.kafka.session import Session, check_login
 from bianhe.infra.settings import write_secret
 from bianhe.infra.sql import engine
 from bianhe.registry.accounts import kafka as accounts
@@ -33,6 +33,7 @@ from bianhe.registry.sync.plan import RemoveRule, Sign, line
 from support.attempts import ANSWERED, GROUP_DENIED, TOPIC_DENIED, attempt_read, attempt_write
 from support.broker import eventually
 from support.command_line import bianhe, command
+from support.kafka_messages import ask, error_codes
 from support.policies import (
     OPEN,
     OPEN_CHANNEL,
@@ -143,7 +144,12 @@ def test_settings_and_quotas_changed_by_hand_are_put_back(bus: PolicyBus) -> Non
     with Admin(bus.admin) as admin:
         admin.alter_configs({SOURCE: {"retention.ms": "1", "message.timestamp.type": "CreateTime"}})
     raw.set_quotas(bus.admin, {"renshe": raw.Quota(1, 1), None: None})
-    assert bus.plan().summary == "3 to change"
+    with Session(bus.admin) as session:
+        finer = [{"EntityType": "user", "EntityName": "renshe"}, {"EntityType": "client-id", "EntityName": None}]
+        freed = [{"Key": key, "Value": 1e12} for key in ("consumer_byte_rate", "request_percentage")]
+        answer = ask(session, "AlterClientQuotas", 1, {"Entries": [{"Entity": finer, "Ops": freed}]})
+        assert error_codes(answer) == {0}
+    assert eventually(lambda: bus.plan().summary == "4 to change")
     bus.apply()
     assert sync.observe(bus.admin) == before
 

@@ -31,14 +31,15 @@ _MEMBER: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 _ABSENT: Final = "absent"
 
 
-def _one_record() -> bytes:
-    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1000)
-    builder.append(timestamp=0, key=b"key", value=b"value")
+def one_record(value: bytes) -> bytes:
+    """A batch of one record, as it goes over the wire."""
+    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1_000_000)
+    builder.append(timestamp=0, key=b"key", value=value)
     builder.close()
     return bytes(builder.buffer())
 
 
-_RECORDS: Final = _one_record()
+_RECORDS: Final = one_record(b"value")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from bianhe.registry.sync.plan import (
     CreateTopic,
     IssueAccount,
     RemoveAccount,
+    RemoveFinerQuota,
     RemoveQuota,
     RemoveRule,
     SetConfigs,
@@ -59,6 +60,8 @@ def take(actual: Actual, step: Step) -> Actual:
             return replace(actual, quotas={**actual.quotas, account: quota})
         case RemoveQuota(account):
             return replace(actual, quotas={name: quota for name, quota in actual.quotas.items() if name != account})
+        case RemoveFinerQuota(account, client_id):
+            return replace(actual, finer_quotas=actual.finer_quotas - {(account, client_id)})
 
 
 names = st.sampled_from([*DESIRED.topics, "grant.renshe.population.v1.g-2026-0099", "weather", "", "gra", "*"])
@@ -86,6 +89,9 @@ clusters = st.builds(
     rules=st.frozensets(st.one_of(rules, st.sampled_from([*DESIRED.rules]))),
     accounts=st.frozensets(accounts),
     quotas=st.dictionaries(st.one_of(st.none(), accounts), quotas),
+    finer_quotas=st.frozensets(
+        st.tuples(st.one_of(st.none(), accounts), st.sampled_from([None, "import"])), max_size=2
+    ),
 )
 
 
@@ -125,7 +131,7 @@ def test_no_foreign_thing_is_touched(actual: Actual) -> None:
         match step:
             case CreateTopic(topic) | SetConfigs(topic, _):
                 assert topic.name.startswith(MANAGED_PREFIXES)
-            case RemoveAccount(account) | RemoveQuota(account) | IssueAccount(account):
+            case RemoveAccount(account) | RemoveQuota(account) | IssueAccount(account) | RemoveFinerQuota(account, _):
                 assert account != "weather"
             case RemoveRule(rule, _):
                 assert rule.name != "weather" or rule.account != "weather"
