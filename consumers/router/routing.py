@@ -65,15 +65,20 @@ def route_record(record: SourceRecord, state: PartitionState, policy_version: in
     if deliver is None:
         raise _unknown(value, state.topic)
     values = deliver(value, offset, policy_version, append_millis)
-    if not state.filtered:
-        return Routed(values)
+    return Routed(values, retractions(key, offset, values, state, policy_version) if state.filtered else ())
+
+
+def retractions(
+    key: bytes, offset: int, values: Sequence[bytes | None], state: PartitionState, policy_version: int
+) -> list[Null]:
+    """What a delivered record means for the filtered views: entities enter, and those that leave are retracted."""
     nulls = []
     for lane, delivery in state.filtered:
         if values[lane] is not None:
             state.enter(delivery.topic, key)
         elif not state.lanes.cut[lane] and state.leave(delivery.topic, key):
-            nulls.append(_null(lane, b"retracted", record, state, policy_version))
-    return Routed(values, nulls)
+            nulls.append(_null(lane, b"retracted", offset, state, policy_version))
+    return nulls
 
 
 def is_sound(record: SourceRecord, route: Route, today: date) -> bool:
@@ -129,14 +134,14 @@ def _remove(record: SourceRecord, key: bytes, state: PartitionState, policy_vers
         if state.lanes.is_cut(lane, record.append_millis) or (lane in filtered and not state.leave(topic, key)):
             state.lanes.kept_back[lane] += 1
             continue
-        nulls.append(_null(lane, b"removed", record, state, policy_version))
+        nulls.append(_null(lane, b"removed", record.offset, state, policy_version))
     return Routed((), nulls)
 
 
-def _null(lane: int, kind: bytes, record: SourceRecord, state: PartitionState, policy_version: int) -> Null:
+def _null(lane: int, kind: bytes, offset: int, state: PartitionState, policy_version: int) -> Null:
     headers = [
         ("bus_kind", kind),
-        ("bus_offset", str(record.offset).encode()),
+        ("bus_offset", str(offset).encode()),
         ("bus_seq", str(state.lanes.next_seq(lane)).encode()),
         ("bus_policy", str(policy_version).encode()),
     ]

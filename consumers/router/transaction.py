@@ -40,9 +40,9 @@ class Budget:
     events: int = 0
     bytes: int = 0
 
-    def took(self, size: int) -> None:
-        """One more event, of which so many bytes were delivered."""
-        self.events += 1
+    def took(self, size: int, events: int = 1) -> None:
+        """One more event, or several, of which so many bytes were delivered."""
+        self.events += events
         self.bytes += size
 
     @property

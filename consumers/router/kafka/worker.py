@@ -9,11 +9,11 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bianhe.consumers.router.kafka.loads import Loads
 from bianhe.consumers.router.kafka.recovery import Recovery
@@ -130,16 +130,16 @@ class Worker:
             time.sleep(max(wait_seconds, 0))
             return []
         arrived = self._consumer.consume(count, max(wait_seconds, 0))
-        return [message for message in arrived if self._is_record(message)]
+        for message in arrived:
+            if (error := message.error()) is not None:
+                self._note(error)
+        return [message for message in arrived if message.error() is None]
 
-    def _is_record(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            return True
+    def _note(self, error: KafkaError) -> None:
+        """An event of the consumer that is no record."""
         if error.fatal() or error.name() in ("_FATAL", "_FENCED"):
             raise WorkerStops("the group refuses this worker", cause=error.str())
         log.warning("consumer", error=error.name(), detail=error.str())
-        return False
 
     # The policy
 
@@ -237,23 +237,29 @@ class Worker:
             log.warning("a request was given up: new producer, state read again")
             self._recover_again()
 
-    def _route(self, messages: Sequence[Message], budget: Budget) -> bool:
+    def _route(self, messages: list[Message], budget: Budget) -> bool:
         """Route messages into the open transaction; True where it must end. What is not routed stays in the backlog."""
         if not self._writer.is_open:
             return True
         today = datetime.now(UTC).date()
         source: Source | None = None
         state: PartitionState | None = None
-        for at, message in enumerate(messages):
+        at = 0
+        while at < len(messages):
+            message = messages[at]
             place = _place(message)
             if place != source:
                 source, state = place, self._states.get(place)
             offset = message.offset()
             if state is None or offset is None or offset < state.position:
+                at += 1
                 continue
             if budget.full:
                 self._backlog.extend(messages[at:])
                 return True
+            if taken := self._writer.run(messages, at, state, self._plan.policy_version, budget):
+                at += taken
+                continue
             try:
                 self._route_one(
                     SourceRecord(offset, message.key(), message.value(), message.timestamp()[1]), state, budget, today
@@ -262,6 +268,7 @@ class Worker:
                 self._doubted = (place, offset)
                 self._backlog.extend(messages[at:])
                 return True
+            at += 1
         return budget.spent(time.monotonic())
 
     def _route_one(self, record: SourceRecord, state: PartitionState, budget: Budget, today: date) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from bianhe.consumers.router.kafka.outlet import open_outlet
 from bianhe.consumers.router.limits import Limits
-from bianhe.consumers.router.routing import Routed
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.routing import SOURCE_BYTES_MAX, Null, Routed, retractions
+from bianhe.consumers.router.transaction import Budget
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.schemas.errors import Fatal, Transient
+
+if TYPE_CHECKING:
+    from bianhe.consumers.router.kafka._outlet import Topics
 
 
 class WorkerStops(Fatal):
@@ -61,6 +67,8 @@ class Writer:
             producer.init_transactions(self._limits.call_seconds_max)
         except KafkaException as error:
             raise _stops("init_transactions", error) from error
+        self._outlet = open_outlet(producer)
+        self._topics: dict[tuple[str, ...], Topics] = {}
         return producer
 
     def begin(self) -> None:
@@ -79,9 +87,46 @@ class Writer:
                     produce(topic, value, key, partition)
                 except (BufferError, KafkaException):
                     self.produce(topic, partition, key, value)
-        for topic, headers in routed.nulls:
-            self.produce(topic, partition, key, None, headers)
+        self._nulls(partition, key, routed.nulls)
         return size
+
+    def run(self, messages: list[Message], at: int, state: PartitionState, policy_version: int, budget: Budget) -> int:
+        """Route and queue messages from `at` on by the short way, as far as they are plain; returns how many.
+
+        The first that is not, and all of them where there is no short way, are for `route_record` and `write`.
+        """
+        if self._outlet is None:
+            return 0
+        topics = self._topics.get(state.topics)
+        if topics is None:
+            topics = self._topics[state.topics] = self._outlet.topics(state.topics)
+
+        def after(key: bytes, offset: int, values: list[bytes | None]) -> None:
+            self._nulls(state.partition, key, retractions(key, offset, values, state, policy_version))
+
+        taken, state.position, size = topics.run(
+            messages,
+            at,
+            state.topic,
+            state.partition,
+            state.position,
+            state.delivering,
+            policy_version,
+            self._limits.events_max - budget.events,
+            self._limits.bytes_max - budget.bytes,
+            SOURCE_BYTES_MAX,
+            self._queue,
+            after if state.filtered else None,
+        )
+        budget.took(size, taken)
+        return taken
+
+    def _queue(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        self.produce(topic, partition, key, value)
+
+    def _nulls(self, partition: int, key: bytes, nulls: Sequence[Null]) -> None:
+        for topic, headers in nulls:
+            self.produce(topic, partition, key, None, headers)
 
     def produce(
         self,
