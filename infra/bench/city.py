@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from io import BytesIO
-from itertools import combinations, islice
+from itertools import combinations, islice, product
 from pathlib import Path
 from random import Random
 from typing import Final
+from zlib import crc32
 
+from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
@@ -30,7 +32,7 @@ from bianhe.schemas import names, wire
 from bianhe.schemas.contract import EVENT_KINDS, Contract, shipped
 from bianhe.schemas.grant import Grant
 from bianhe.schemas.lanes import NO_TERM, Deliver, Lane, Lanes
-from bianhe.schemas.policy import EMPTY, fold
+from bianhe.schemas.policy import EMPTY, Policy, fold
 from bianhe.schemas.records.policy import Body, Department, Granted, PolicyRecord, Resource, Writers
 from bianhe.schemas.signatures import Role, SigningKey
 from bianhe.schemas.slicer import Slicer
@@ -50,32 +52,72 @@ def contract() -> Contract:
     return Contract.parse(shipped("population", 1))
 
 
-def grants(views: int) -> list[Grant]:
-    """As many grants as there shall be distinct views, each of eight items, on a resource of their own."""
-    chosen = Random(1).sample(list(combinations(contract().by_name, _ITEMS)), views)
-    return [
-        Grant(
-            number=f"G-2026-{number:04}",
-            department=f"d{number:02}",
-            resource=resource(views),
+@cache
+def item_sets() -> list[tuple[str, ...]]:
+    """The items of distinct views."""
+    return Random(1).sample(list(combinations(contract().by_name, _ITEMS)), 1000)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A resource with so many mailboxes, each of another view of eight items."""
+
+    code: str
+    views: int
+    partitions: int = PARTITIONS
+
+    @property
+    def topic(self) -> str:
+        return names.source_topic(self.code, 1)
+
+    @property
+    def grants(self) -> list[Grant]:
+        chosen = item_sets()[: self.views]
+        first = 1000 * crc32(self.code.encode())
+        return [grant(first + number, f"d{number:02}", self.code, items) for number, items in enumerate(chosen)]
+
+    @property
+    def mailboxes(self) -> list[str]:
+        return [names.mailbox(each.department, each.resource, 1, each.number) for each in self.grants]
+
+    def bodies(self) -> Iterator[Body]:
+        """What puts it on the policy log."""
+        yield Resource(
+            code=self.code,
+            provider="gongan",
             version=1,
-            items=items,
-            purpose="业务协同",
-            basis="模拟",
-            scenario="模拟",
-            scope="模拟",
-            until=date(2099, 12, 31),
+            partitions=self.partitions,
+            erasure_days=30,
+            schema_id=_SOURCE_SCHEMA,
+            contract=shipped("population", 1),
         )
-        for number, items in enumerate(chosen, views * 100)
-    ]
+        for given, topic in zip(self.grants, self.mailboxes, strict=True):
+            yield Department(code=given.department, title="模拟")
+            yield granted(given, topic)
 
 
-def resource(views: int) -> str:
-    return f"bench{views}"
+def source(views: int) -> Source:
+    return Source(f"bench{views}", views)
 
 
-def mailboxes(views: int) -> list[str]:
-    return [names.mailbox(each.department, each.resource, 1, each.number) for each in grants(views)]
+def grant(number: int, department: str, resource: str, items: Sequence[str]) -> Grant:
+    """An invented grant."""
+    return Grant(
+        number=f"G-2026-{number:04}",
+        department=department,
+        resource=resource,
+        version=1,
+        items=tuple(items),
+        purpose="业务协同",
+        basis="模拟",
+        scenario="模拟",
+        scope="模拟",
+        until=date(2099, 12, 31),
+    )
+
+
+def granted(given: Grant, topic: str) -> Granted:
+    return Granted(grant=given, digest=given.digest, topic=topic, schema_id=_SOURCE_SCHEMA + 1, view_schema="")
 
 
 def source_values() -> list[bytes]:
@@ -93,37 +135,59 @@ def source_values() -> list[bytes]:
 
 def delivering(views: int) -> Deliver:
     """What the router's kernel does, with nothing around it."""
-    cut: list[tuple[View, bytes | None]] = [(grant_view(contract(), each), None) for each in grants(views)]
+    cut: list[tuple[View, bytes | None]] = [(grant_view(contract(), each), None) for each in source(views).grants]
     frame = wire.frame(_SOURCE_SCHEMA + 1, b"")
     return Slicer(contract(), cut).delivering(Lanes([Lane(slot, frame, NO_TERM, 0, False) for slot in range(views)]))
 
 
-@dataclass(frozen=True)
+@dataclass
 class City:
     """A running broker with the policy of all resources in force, and no router yet."""
 
     broker: EmbeddedBroker
     children: Children
+    secrets: Path
+    relay: Producer
+    key: SigningKey
+    policy: Policy = EMPTY
 
-    def fill(self, views: int, values: Sequence[bytes], count: int) -> None:
-        """Write so many records to the source of a resource, the partitions in turn."""
+    def fill(self, sources: Sequence[Source], values: Sequence[bytes], count: int) -> None:
+        """Write so many records to each source, its partitions in turn."""
         producer = clients.producer(self.broker.connection(), linger_ms=20)
-        topic = names.source_topic(resource(views), 1)
-        for number in range(count):
+        for number, each in product(range(count), sources):
             while True:
                 try:
-                    producer.produce(topic, values[number % len(values)], f"e{number}", number % PARTITIONS)
+                    producer.produce(each.topic, values[number % len(values)], f"e{number}", number % each.partitions)
                     break
                 except BufferError:
                     producer.poll(0.1)
         if left := producer.flush(120):
             raise RuntimeError(f"{left} records were not written in two minutes")
 
-    def start_router(self) -> list[int]:
+    def start_router(self, workers: int = WORKERS) -> list[int]:
         """Start the workers; their process ids."""
-        for worker in range(WORKERS):
+        for worker in range(workers):
             self.children.start(_worker(worker), "bianhe.consumers.router", str(worker))
-        return [self.children.pid(_worker(worker)) for worker in range(WORKERS)]
+        return [self.children.pid(_worker(worker)) for worker in range(workers)]
+
+    def decide(self, bodies: Iterable[Body], *, synced: bool = True) -> int:
+        """Put bodies on the policy log, and bring the cluster after it; the policy version then."""
+        records = []
+        version, head = self.policy.version, self.policy.head
+        for body in bodies:
+            at, id = datetime.now(UTC), f"bench-{version + 1}"
+            record = PolicyRecord(number=version + 1, previous=head, id=id, at=at, body=body)
+            records.append(self.key.sign(record))
+            version, head = records[-1].number, records[-1].hash
+        self.policy = fold(self.policy, records)
+        self.relay.begin_transaction()
+        for record in records:
+            self.relay.produce(names.POLICY, record.encode())
+        self.relay.commit_transaction(60)
+        if synced:
+            connection = self.broker.connection()
+            sync.apply(connection, sync.plan_cluster(connection).steps, self.secrets)
+        return version
 
 
 def _worker(number: int) -> str:
@@ -131,14 +195,12 @@ def _worker(number: int) -> str:
 
 
 @contextmanager
-def a_city(folder: Path, views: Sequence[int]) -> Iterator[City]:
-    """Start a broker in a folder and put the policy in force: a resource with as many mailboxes for each of `views`."""
+def a_city(folder: Path, sources: Sequence[Source]) -> Iterator[City]:
+    """Start a broker in a folder and put the policy in force."""
     with EmbeddedBroker(folder / "kafka") as broker:
         files = folder / "kafka" / "secrets"
         sync.prepare(broker.connection(), files)
         write_secret(files / "pseudonym-key", SecretStr(secrets.token_hex(32)))
-        _decide(broker, [body for each in views for body in _bodies(each)], signing_key(files, Role.RELAY))
-        sync.apply(broker.connection(), sync.plan_cluster(broker.connection()).steps, files)
         environment = {
             "BIANHE_HOME": str(folder),
             "BIANHE_KAFKA__BOOTSTRAP": broker.bootstrap,
@@ -146,38 +208,12 @@ def a_city(folder: Path, views: Sequence[int]) -> Iterator[City]:
             "BIANHE_DATABASE": "sqlite://",
         }
         children = Children(folder / "logs", environment)
+        relay = clients.transactional_producer(broker.connection(), names.RELAY_TRANSACTIONAL_ID, 60.0)
+        relay.init_transactions(30)
         try:
-            yield City(broker, children)
+            city = City(broker, children, files, relay, signing_key(files, Role.RELAY))
+            writers = Writers(transactional_ids=tuple(map(names.router_transactional_id, range(WORKERS))))
+            city.decide([writers, *(body for each in sources for body in each.bodies())])
+            yield city
         finally:
             children.stop()
-
-
-def _bodies(views: int) -> Iterator[Body]:
-    text = shipped("population", 1)
-    yield Resource(
-        code=resource(views),
-        provider="gongan",
-        version=1,
-        partitions=PARTITIONS,
-        erasure_days=30,
-        schema_id=_SOURCE_SCHEMA,
-        contract=text,
-    )
-    for grant, topic in zip(grants(views), mailboxes(views), strict=True):
-        yield Department(code=grant.department, title="模拟")
-        yield Granted(grant=grant, digest=grant.digest, topic=topic, schema_id=_SOURCE_SCHEMA + 1, view_schema="")
-
-
-def _decide(broker: EmbeddedBroker, bodies: Sequence[Body], key: SigningKey) -> None:
-    relay = clients.transactional_producer(broker.connection(), names.RELAY_TRANSACTIONAL_ID)
-    relay.init_transactions(30)
-    relay.begin_transaction()
-    policy = EMPTY
-    for body in [Writers(transactional_ids=tuple(map(names.router_transactional_id, range(WORKERS)))), *bodies]:
-        number = policy.version + 1
-        record = key.sign(
-            PolicyRecord(number=number, previous=policy.head, id=f"bench-{number}", at=datetime.now(UTC), body=body)
-        )
-        policy = fold(policy, [record])
-        relay.produce(names.POLICY, record.encode())
-    relay.commit_transaction(30)

@@ -14,10 +14,9 @@ from multiprocessing.synchronize import Event
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bianhe.consumers.router.limits import Limits
-from bianhe.infra.bench.city import PARTITIONS, WORKERS, delivering, resource
+from bianhe.infra.bench.city import PARTITIONS, WORKERS, delivering, source
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
-from bianhe.schemas import names
 
 Values = list[bytes]
 
@@ -63,8 +62,7 @@ def run(kind: Kind, connection: Connection, views: int, worker: int, values: Val
     records: Iterator[tuple[int, int, bytes]]
     if kind is Kind.COPIER:
         consumer = clients.end_consumer(connection, "bench", "read_committed")
-        source = names.source_topic(resource(views), 1)
-        records = _consumed(consumer, source, list(partitions), count, writer)
+        records = _consumed(consumer, source(views).topic, list(partitions), count, writer)
     else:
         records = ((at, at % PARTITIONS, b"e%d" % at) for at in range(count) if at % PARTITIONS in partitions)
     go.wait()

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
 
-from bianhe.infra.bench.city import PARTITIONS, City, a_city, mailboxes, resource, source_values
+from bianhe.infra.bench.city import PARTITIONS, City, Source, a_city, source, source_values
 from bianhe.infra.bench.race import StoodStill
 from bianhe.infra.kafka import clients
-from bianhe.schemas import names
 
 VIEWS: Final = 5
-_WARM_UP: Final = (500, 5.0)
+WARM_UP: Final = (500, 5.0)
 """Events a second, and seconds."""
 _TICK_SECONDS: Final = 0.002
 _PATIENCE_SECONDS: Final = 30.0
@@ -26,24 +25,24 @@ _PATIENCE_SECONDS: Final = 30.0
 def measure(folder: Path, rates: Sequence[int], seconds: float) -> dict[str, Any]:
     """p50 and p99 in milliseconds at each rate, seen by a read_committed consumer of one of five mailboxes."""
     values = source_values()
-    with a_city(folder, [VIEWS]) as city:
+    with a_city(folder, [source(VIEWS)]) as city:
         city.start_router()
-        _at(city, values, *_WARM_UP)
-        rows = [{"rate": rate, **_at(city, values, rate, seconds)} for rate in rates]
+        at_rate(city, values, source(VIEWS), *WARM_UP)
+        rows = [{"rate": rate, **at_rate(city, values, source(VIEWS), rate, seconds)} for rate in rates]
     ratios = {f"p99_to_p50_at_{row['rate']}": round(row["p99_ms"] / row["p50_ms"], 2) for row in rows}
     return {"figures": rows, "ratios": ratios, "conditions": {"views": VIEWS, "seconds": seconds}}
 
 
-def _at(city: City, values: Sequence[bytes], rate: int, seconds: float) -> dict[str, float]:
-    """The p50 and p99 of all events of one rate."""
+def at_rate(city: City, values: Sequence[bytes], source: Source, rate: int, seconds: float) -> dict[str, float]:
+    """The p50 and p99 of all events of one rate, in the first mailbox of a source."""
     sent: list[float] = []
     count = int(rate * seconds)
     with clients.end_consumer(city.broker.connection(), "bench", "read_committed") as consumer:
-        places = [TopicPartition(mailboxes(VIEWS)[0], partition) for partition in range(PARTITIONS)]
+        places = [TopicPartition(source.mailboxes[0], partition) for partition in range(PARTITIONS)]
         for place in places:
             place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
         consumer.assign(places)
-        publishing = threading.Thread(target=_publish, args=(city, values, rate, count, sent))
+        publishing = threading.Thread(target=_publish, args=(city, values, source.topic, rate, count, sent))
         publishing.start()
         took = _received(consumer, count, sent)
         publishing.join()
@@ -51,10 +50,10 @@ def _at(city: City, values: Sequence[bytes], rate: int, seconds: float) -> dict[
     return {"p50_ms": round(1000 * cuts[49], 1), "p99_ms": round(1000 * cuts[98], 1)}
 
 
-def _publish(city: City, values: Sequence[bytes], rate: int, count: int, sent: list[float]) -> None:
+def _publish(city: City, values: Sequence[bytes], topic: str, rate: int, count: int, sent: list[float]) -> None:
     """Produce at an even rate; `sent` gets the time of each."""
     producer = clients.producer(city.broker.connection(), linger_ms=1)
-    topic, begun = names.source_topic(resource(VIEWS), 1), time.monotonic()
+    begun = time.monotonic()
     while len(sent) < count:
         due = min(int((time.monotonic() - begun) * rate) + 1, count)
         for number in range(len(sent), due):

@@ -5,23 +5,29 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from bianhe.infra.bench import contestants
-from bianhe.infra.bench.city import PARTITIONS, WORKERS, City, mailboxes
+from bianhe.infra.bench.city import PARTITIONS, WORKERS, City, Source
 from bianhe.infra.bench.contestants import Kind
 from bianhe.infra.bench.figures import Figure, Sample, figure
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.schemas.errors import Transient
 
+T = TypeVar("T")
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 120.0
+_ATTEMPTS: Final = 200
+
+
+Run = Callable[[], Figure]
+Told = Callable[[str], None]
 
 
 class StoodStill(Transient):
@@ -43,14 +49,16 @@ class Race:
         with Admin(self.city.broker.connection()) as admin:
             admin.create_topics(dict.fromkeys(names, Topic(PARTITIONS, {})))
 
-    def router(self, views: int) -> Figure:
-        """A round of the router: its source is filled while no worker runs, then all of it is routed."""
-        records = self.records(views)
-        self.city.fill(views, self.values, records)
-        with _Watch(self.city, mailboxes(views)[0], views) as watch:
-            pids = self.city.start_router()
+    def router(self, sources: Sequence[Source], workers: int = WORKERS) -> Figure:
+        """A round of the router: its sources are filled while no worker runs, then all of them are routed."""
+        views = sources[0].views
+        records = self.records(views * len(sources))
+        self.city.fill(sources, self.values, records)
+        places = [(each.mailboxes[0], partition) for each in sources for partition in range(each.partitions)]
+        with _Watch(self.city, places, views) as watch:
+            pids = self.city.start_router(workers)
             try:
-                return figure(watch.until(records * views, pids))
+                return figure(watch.until(records * views * len(sources), pids))
             finally:
                 self.city.children.stop()
 
@@ -66,7 +74,8 @@ class Race:
             )
             for worker in range(WORKERS)
         ]
-        with _Watch(self.city, contestants.topic(kind, views, 0), views) as watch:
+        places = [(contestants.topic(kind, views, 0), partition) for partition in range(PARTITIONS)]
+        with _Watch(self.city, places, views) as watch:
             for process in processes:
                 process.start()
             try:
@@ -78,13 +87,30 @@ class Race:
                     process.kill()
 
 
-class _Watch:
-    """Samples one topic's stable end, which stands for all of a contestant's topics, and the processes' CPU."""
+def records_for(deliveries: int, views: int) -> int:
+    """How many source records a round has: with one view they cost the most, and a quarter is enough."""
+    return max(deliveries // max(views, 4) // PARTITIONS, 1) * PARTITIONS
 
-    def __init__(self, city: City, topic: str, views: int) -> None:
+
+def rounds_of(runs: Mapping[T, Run], rounds: int, told: Told) -> dict[T, list[Figure]]:
+    """Run each in turn, a warm-up round and then `rounds`."""
+    measured: dict[T, list[Figure]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            found = run()
+            told(f"round {number} of {rounds}  {name}: {found.rate:,.0f}/s, {found.client_us:.2f} µs of CPU each")
+            if number:
+                measured[name].append(found)
+    return measured
+
+
+class _Watch:
+    """Samples the stable end of one topic of many, which stands for them all, and the processes' CPU."""
+
+    def __init__(self, city: City, places: Sequence[tuple[str, int]], views: int) -> None:
         self._broker = city.broker
         self._views = views
-        self._places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+        self._places = [TopicPartition(*place) for place in places]
         self._consumer = clients.end_consumer(city.broker.connection(), "bench", "read_committed")
         self._base = self._end()
 
@@ -110,7 +136,18 @@ class _Watch:
         return samples
 
     def _end(self) -> int:
-        return sum(self._consumer.get_watermark_offsets(place, timeout=30)[1] for place in self._places)
+        return sum(self._end_of(place) for place in self._places)
+
+    def _end_of(self, place: TopicPartition) -> int:
+        # A topic that was just made has no leader for a moment.
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._consumer.get_watermark_offsets(place, timeout=30)[1]
+            except KafkaException as error:
+                if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+                    raise
+                time.sleep(_SAMPLE_SECONDS)
+        raise StoodStill(f"{place.topic} has no leader")
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from bianhe.infra.bench.city import PARTITIONS, WORKERS, a_city, source_values
+from bianhe.infra.bench.city import PARTITIONS, WORKERS, a_city, source, source_values
 from bianhe.infra.bench.contestants import Kind
 from bianhe.infra.bench.figures import Figure, middle
-from bianhe.infra.bench.race import Race
+from bianhe.infra.bench.race import Race, Run, Told, records_for, rounds_of
 
 ROUTER: Final = "router"
 VIEWS: Final = (1, 5, 20, 50)
-Rounds = dict[tuple[str, int], list[Figure]]
-Told = Callable[[str], None]
+
+
+class Contest(NamedTuple):
+    """Who runs, and at how many views."""
+
+    name: str
+    views: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.views} views"
 
 
 def race(folder: Path, deliveries: int, rounds: int, told: Told) -> dict[str, Any]:
     """Run all contestants in turn, a warm-up round and then `rounds`; returns figures, ratios and conditions."""
-    values, measured = source_values(), Rounds()
-    with a_city(folder, VIEWS) as city:
-        one = Race(city, values, lambda views: _records(deliveries, views))
+    values = source_values()
+    with a_city(folder, [source(views) for views in VIEWS]) as city:
+        one = Race(city, values, lambda views: records_for(deliveries, views))
         one.prepare(list(Kind), VIEWS)
-        for number in range(rounds + 1):
-            for name, views, run in _contests(one):
-                figure = run()
-                told(f"round {number} of {rounds}  {name}, {views} views: {figure.rate:,.0f}/s")
-                if number:
-                    measured.setdefault((name, views), []).append(figure)
+        measured = rounds_of(dict(_contests(one)), rounds, told)
     medians = {contest: middle(figures) for contest, figures in measured.items()}
     return {
         "figures": [{"contestant": name, "views": views, **asdict(one)} for (name, views), one in medians.items()],
@@ -45,16 +48,11 @@ def race(folder: Path, deliveries: int, rounds: int, told: Told) -> dict[str, An
     }
 
 
-def _records(deliveries: int, views: int) -> int:
-    """How many source records a round has: with one view they cost the most, and a quarter is enough."""
-    return max(deliveries // max(views, 4) // PARTITIONS, 1) * PARTITIONS
-
-
-def _contests(one: Race) -> Iterator[tuple[str, int, Callable[[], Figure]]]:
+def _contests(one: Race) -> Iterator[tuple[Contest, Run]]:
     for views in VIEWS:
-        yield ROUTER, views, partial(one.router, views)
+        yield Contest(ROUTER, views), partial(one.router, [source(views)])
         for kind in _rivals(views):
-            yield kind.value, views, partial(one.contestant, kind, views)
+            yield Contest(kind.value, views), partial(one.contestant, kind, views)
 
 
 def _rivals(views: int) -> Sequence[Kind]:
@@ -69,14 +67,14 @@ def _rivals(views: int) -> Sequence[Kind]:
     return ()
 
 
-def ratios(medians: dict[tuple[str, int], Figure]) -> dict[str, float]:
+def ratios(medians: Mapping[Contest, Figure]) -> dict[str, float]:
     """What the figures say of each other; 1.0 is as fast, above it faster, except that growth is of cost."""
 
     def rate(name: str, views: int) -> float:
-        return medians[name, views].rate
+        return medians[Contest(name, views)].rate
 
     def cost(views: int) -> float:
-        return medians[ROUTER, views].client_us
+        return medians[Contest(ROUTER, views)].client_us
 
     found = {
         "router_n1_to_copier": rate(ROUTER, 1) / rate(Kind.COPIER, 1),

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
-from bianhe.infra.bench.city import contract, grants, source_values
+from bianhe.infra.bench.city import contract, source, source_values
 from bianhe.schemas import wire
 from bianhe.schemas.slicer import ENGINES, Slicer
 from bianhe.schemas.view import View, grant_view
@@ -23,7 +23,7 @@ def compare(views: Sequence[int], records: int, rounds: int) -> dict[str, Any]:
     bodies = [value[wire.HEAD_BYTES :] for value in source_values()]
     rows, ratios = [], {}
     for count in views:
-        cut = [grant_view(contract(), grant) for grant in grants(count)]
+        cut = [grant_view(contract(), grant) for grant in source(count).grants]
         engines: dict[str, tuple[Slice, int]] = {
             engine.value: (Slicer(contract(), [(view, None) for view in cut], engine).slice, records)
             for engine in ENGINES

@@ -16,8 +16,10 @@ from typing import Annotated, Any
 import typer
 
 from bianhe.infra.bench import latency as latency_bench
+from bianhe.infra.bench import policy as policy_bench
 from bianhe.infra.bench import publishing, slicing, subscribing
 from bianhe.infra.bench import router as router_bench
+from bianhe.infra.bench import scale as scale_bench
 from bianhe.infra.cli.console import Output, OutputOption, err, out, show
 from bianhe.schemas.slicer import ACTIVE
 
@@ -34,7 +36,7 @@ def router(
     """The router against programs that write the same bytes and do nothing else; about eight minutes."""
     count, rounds = deliveries or (200_000 if quick else 800_000), 1 if quick else 3
     with _folder() as folder:
-        _report(lambda: router_bench.race(folder, count, rounds, lambda text: err.print(f"· {text}")), output)
+        _report(lambda: router_bench.race(folder, count, rounds, _tell), output)
 
 
 @app.command()
@@ -46,6 +48,22 @@ def latency(
     """From the provider's hands to the subscriber's at given rates; about two minutes."""
     with _folder() as folder:
         _report(lambda: latency_bench.measure(folder, rate or [1000, 5000], 10.0 if quick else 40.0), output)
+
+
+@app.command()
+def scale(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
+    """What a delivery costs as views, resources, partitions, workers and grants grow; about six minutes."""
+    deliveries, rounds, resources, grants = (150_000, 1, 10, 10_000) if quick else (600_000, 3, 50, 100_000)
+    with _folder() as folder:
+        _report(lambda: scale_bench.grow(folder, deliveries, rounds, resources, grants, _tell), output)
+
+
+@app.command()
+def policy(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
+    """Compile, swap and revoke under load, and what access rules cost; about six minutes."""
+    grants, mailboxes, rules, seconds = (10_000, 500, 10_000, 8.0) if quick else (100_000, 5_000, 100_000, 30.0)
+    with _folder() as folder:
+        _report(lambda: policy_bench.measure(folder, grants, mailboxes, rules, seconds, _tell), output)
 
 
 @app.command()
@@ -66,6 +84,10 @@ def publish(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
 def subscribe(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
     """A subscriber's records: decoded and verified, against fastavro's bare decode; half a minute."""
     _report(lambda: subscribing.compare(20_000 if quick else 100_000, 3 if quick else 7), output)
+
+
+def _tell(text: str) -> None:
+    err.print(f"· {text}")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from bianhe.infra.bench.contestants import Kind
 from bianhe.infra.bench.figures import Figure, Sample, figure, middle
-from bianhe.infra.bench.router import ROUTER, ratios
+from bianhe.infra.bench.router import ROUTER, Contest, ratios
 
 
 def test_neither_a_slow_start_nor_an_idle_tail_changes_a_figure() -> None:
@@ -26,9 +26,9 @@ def test_one_odd_round_does_not_move_the_middle() -> None:
 
 
 def test_ratios_say_how_fast_the_router_is_and_how_its_cost_grows() -> None:
-    half = {(name, views): Figure(100, 2, 1) for name in (ROUTER, *Kind) for views in (1, 5, 20, 50)}
+    half = {Contest(str(name), views): Figure(100, 2, 1) for name in (ROUTER, *Kind) for views in (1, 5, 20, 50)}
     for views in (1, 5, 20):
-        half[ROUTER, views] = Figure(50, 4, 1)
+        half[Contest(ROUTER, views)] = Figure(50, 4, 1)
     assert ratios(half) == {
         "router_n1_to_copier": 0.5,
         "router_n5_to_writer": 0.5,
