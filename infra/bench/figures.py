@@ -25,6 +25,16 @@ class Figure:
     client_us: float
     broker_us: float
 
+    def row(self) -> dict[str, float]:
+        """Its columns, with what one core carries in a second, client and broker together."""
+        cost = self.client_us + self.broker_us
+        return {
+            "rate": round(self.rate),
+            "client_us": round(self.client_us, 3),
+            "broker_us": round(self.broker_us, 3),
+            "a_core_carries": round(1e6 / cost) if cost else 0,
+        }
+
 
 def figure(samples: Sequence[Sample], *, since: float = 0.1, until: float = 0.95) -> Figure:
     """The slope between two shares of all deliveries: start, warm-up and the tail do not count."""

@@ -23,7 +23,6 @@ T = TypeVar("T")
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 120.0
-_ATTEMPTS: Final = 200
 
 
 Run = Callable[[], Figure]
@@ -140,7 +139,8 @@ class _Watch:
 
     def _end_of(self, place: TopicPartition) -> int:
         # A topic that was just made has no leader for a moment.
-        for _ in range(_ATTEMPTS):
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
             try:
                 return self._consumer.get_watermark_offsets(place, timeout=30)[1]
             except KafkaException as error:

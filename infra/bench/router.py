@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -36,7 +35,7 @@ def race(folder: Path, deliveries: int, rounds: int, told: Told) -> dict[str, An
         measured = rounds_of(dict(_contests(one)), rounds, told)
     medians = {contest: middle(figures) for contest, figures in measured.items()}
     return {
-        "figures": [{"contestant": name, "views": views, **asdict(one)} for (name, views), one in medians.items()],
+        "figures": [{"contestant": name, "views": views, **one.row()} for (name, views), one in medians.items()],
         "ratios": ratios(medians),
         "conditions": {
             "deliveries": deliveries,

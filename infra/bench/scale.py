@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +37,7 @@ def grow(folder: Path, deliveries: int, rounds: int, resources: int, grants: int
         measured |= rounds_of({governed: runs[BASE]}, rounds, told)
     medians = {name: middle(figures) for name, figures in measured.items()}
     return {
-        "figures": [{"city": name, **asdict(figure)} for name, figure in medians.items()],
+        "figures": [{"city": name, **figure.row()} for name, figure in medians.items()],
         "ratios": _ratios(medians, resources, grants, spread, governed),
         "conditions": {
             "deliveries": deliveries,
