@@ -165,7 +165,7 @@ def _cold_start(city: City, grants: int, mailboxes: int, told: Told) -> float:
 def _await(acknowledgements: Acknowledgements, version: int) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     writers = [names.router_transactional_id(number) for number in range(WORKERS)]
-    while any(acknowledgements.of(writer) < version for writer in writers):
+    while any(acknowledgements.of(writer).policy_version < version for writer in writers):
         if time.monotonic() > deadline:
             raise StoodStill(f"policy {version} was not acknowledged in {_PATIENCE_SECONDS:.0f} s")
         time.sleep(0.002)

@@ -16,6 +16,7 @@ import confluent_kafka
 import httpx2
 from sqlalchemy import update
 
+from bianhe.consumers.router.kafka import outlet
 from bianhe.infra import clock
 from bianhe.infra.cli import judgement
 from bianhe.infra.cli.broker_requirements import brokers_as_required
@@ -90,6 +91,10 @@ def _normal(name: str) -> str:
 
 def active_slicer(installation: Installation) -> Iterator[Verdict]:
     yield from judgement.slicer(slicer.ACTIVE)
+
+
+def router_loop(installation: Installation) -> Iterator[Verdict]:
+    yield from judgement.router_loop(outlet.is_known())
 
 
 def java(installation: Installation) -> Iterator[Verdict]:
@@ -277,6 +282,7 @@ _BROKERS, _DATABASE, _POLICY_LOG = "brokers", "database", "policy log"
 CHECKS: Final = (
     Check("packages", packages),
     Check("slicer", active_slicer),
+    Check("router loop", router_loop),
     Check("Java", java),
     Check("jars", jars),
     Check("disk", disk),

@@ -142,6 +142,19 @@ def slicer(engine: Engine) -> Iterator[Verdict]:
         )
 
 
+def router_loop(has_short_way: bool) -> Iterator[Verdict]:
+    """Whether plain records go the short way into the producer's queue."""
+    if has_short_way:
+        yield ok("plain records go the short way to the broker")
+    else:
+        yield Verdict(
+            State.WARNING,
+            "the router writes record by record in Python: the same bytes, slower the more delivery topics there are",
+            "no C compiler was there when Bianhe was installed, or this version of confluent-kafka was never looked at",
+            "install the versions of requirements.lock, a C compiler and the headers of this Python; then Bianhe again",
+        )
+
+
 def librdkafka(version: str) -> Iterator[Verdict]:
     if _version(version) < LIBRDKAFKA_OLDEST:
         yield Verdict(

@@ -23,9 +23,14 @@ KNOWN_VERSIONS: Final = ("2.16.1",)
 """Of confluent-kafka: in these a Producer begins with the handle of its client. Read in the source, and tried."""
 
 
+def is_known() -> bool:
+    """Whether this installation has the short way: compiled, and for the version of the client that is installed."""
+    return Outlet is not None and metadata.version("confluent-kafka") in KNOWN_VERSIONS
+
+
 def open_outlet(producer: Producer) -> Outlet | None:
     """The outlet of a transactional producer that has no transaction open; None where it would not be safe."""
-    if Outlet is None or metadata.version("confluent-kafka") not in KNOWN_VERSIONS:
+    if not is_known():
         return None
     try:
         library = ctypes.CDLL(cimpl.__file__)

@@ -222,3 +222,10 @@ def test_without_settings_nothing_was_examined() -> None:
 def test_a_slicer_in_python_is_worth_a_warning_and_no_fault() -> None:
     assert [verdict.state for verdict in judgement.slicer(Engine.KERNEL)] == [State.OK]
     assert [verdict.state for verdict in judgement.slicer(Engine.PYTHON)] == [State.WARNING]
+
+
+def test_a_router_without_the_short_way_is_worth_a_warning_and_no_fault() -> None:
+    assert [verdict.state for way in (True, False) for verdict in judgement.router_loop(way)] == [
+        State.OK,
+        State.WARNING,
+    ]
