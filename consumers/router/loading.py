@@ -26,7 +26,7 @@ from bianhe.schemas.walk import number
 
 _SNAPSHOT: Final = wire.long(EVENT_KINDS.index("SNAPSHOT"))
 _BUS_FIELDS: Final = 3
-NOTHING: Final = Routed(())
+NOTHING: Final = Routed([])
 
 
 class Loading:

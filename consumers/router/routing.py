@@ -36,7 +36,7 @@ class Null(NamedTuple):
 class Routed(NamedTuple):
     """What one record becomes: for each lane a value, or None where it is kept back; and nulls."""
 
-    values: Sequence[bytes | None]
+    values: list[bytes | None]
     nulls: Sequence[Null] = ()
 
 
@@ -135,7 +135,7 @@ def _remove(record: SourceRecord, key: bytes, state: PartitionState, policy_vers
             state.lanes.kept_back[lane] += 1
             continue
         nulls.append(_null(lane, b"removed", record.offset, state, policy_version))
-    return Routed((), nulls)
+    return Routed([], nulls)
 
 
 def _null(lane: int, kind: bytes, offset: int, state: PartitionState, policy_version: int) -> Null:

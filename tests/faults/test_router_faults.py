@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,10 +17,12 @@ from bianhe.consumers.checker.findings import Verdict
 from bianhe.consumers.router.kafka import worker
 from bianhe.consumers.router.kafka.writer import WorkerStops
 from bianhe.consumers.router.limits import Limits
-from bianhe.consumers.router.routing import Routed, SourceRecord, route_record
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.plan import Route
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.settings import read_secret
+from bianhe.schemas.lanes import Deliver
 from bianhe.schemas.names import QUARANTINE, ROUTER_ACCOUNT, ROUTER_STATE, mailbox
 from bianhe.schemas.records.journal import JournalEntry, Quarantined
 from bianhe.schemas.records.state import STATE_PARTITIONS, worker_key
@@ -170,11 +172,18 @@ def test_a_worker_that_stops_within_a_transaction_commits_nothing_of_it(
         city.source.produce(SOURCE, person(address=f"halfway {number}"), f"halfway-{number}", 0)
     assert city.source.flush(60) == 0
 
-    def third_is_half_refused(record: SourceRecord, *others: Any) -> Routed:
-        routed = route_record(record, *others)
-        return Routed([*routed.values[:-1], bytes(5_000_000)]) if record.key == b"halfway-2" else routed
+    aim = PartitionState.aim
 
-    monkeypatch.setattr(worker, "route_record", third_is_half_refused)
+    def third_is_half_refused(state: PartitionState, route: Route) -> None:
+        aim(state, route)
+        for head, deliver in state.delivering.items():
+            state.delivering[head] = partial(half_refused, deliver)
+
+    def half_refused(deliver: Deliver, value: bytes, *others: int) -> list[bytes | None]:
+        values = deliver(value, *others)
+        return [*values[:-1], bytes(5_000_000)] if b"halfway 2" in value else values
+
+    monkeypatch.setattr(PartitionState, "aim", third_is_half_refused)
     with pytest.raises(WorkerStops, match="MSG_SIZE_TOO_LARGE"):
         worker.Worker(as_router(city), 0, bytes(32), Limits()).run(lambda: False)
     city.children.start(ROUTER, "bianhe.consumers.router", "0")

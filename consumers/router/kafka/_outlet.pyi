@@ -12,6 +12,14 @@ class Outlet:
     def refusal(self, topic: str) -> int: ...
 
 class Topics:
+    names: tuple[str, ...]
+    def write(
+        self,
+        partition: int,
+        key: bytes,
+        values: list[bytes | None],
+        produce: Callable[[str, int, bytes, bytes], None],
+    ) -> int: ...
     def run(
         self,
         messages: list[Message],

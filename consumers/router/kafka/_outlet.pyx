@@ -58,7 +58,7 @@ cdef class Topics:
     """The delivery topics of a partition's lanes, looked up once: by name, each record would search all of them."""
 
     cdef Outlet outlet
-    cdef tuple names
+    cdef readonly tuple names
     cdef void** handles
     cdef Py_ssize_t count
 
@@ -79,7 +79,7 @@ cdef class Topics:
             self.outlet.destroy_topic(self.handles[lane])
         PyMem_Free(self.handles)
 
-    cdef Py_ssize_t _write(self, int32_t partition, bytes key, list values, produce) except -1:
+    cpdef Py_ssize_t write(self, int32_t partition, bytes key, list values, produce) except -1:
         """Queue the values of one record; `produce` takes what the queue does not. Returns their bytes."""
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t lane
@@ -123,7 +123,7 @@ cdef class Topics:
                 values = deliver(value, offset, policy_version, message.timestamp()[1])
             except Malformed:
                 break
-            size += self._write(partition, key, values, produce)
+            size += self.write(partition, key, values, produce)
             if after is not None:
                 after(key, offset, values)
             position = offset + 1

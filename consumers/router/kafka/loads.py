@@ -139,7 +139,7 @@ class Loads:
             return
         if not self._writer.is_open:
             self._writer.begin()
-        budget.took(self._writer.write(state.topics, state.partition, key, routed))
+        budget.took(self._writer.write(state, key, routed))
 
     def _commit(self, loading: Loading, state: PartitionState, policy_version: int, group: Group) -> None:
         if not self._writer.is_open:

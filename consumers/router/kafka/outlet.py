@@ -30,7 +30,7 @@ def is_known() -> bool:
 
 def open_outlet(producer: Producer) -> Outlet | None:
     """The outlet of a transactional producer that has no transaction open; None where it would not be safe."""
-    if not is_known():
+    if not is_known() or not isinstance(producer, cimpl.Producer):
         return None
     try:
         library = ctypes.CDLL(cimpl.__file__)

@@ -281,7 +281,7 @@ class Worker:
             self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
             state.quarantined += 1
         else:
-            budget.took(self._writer.write(state.topics, state.partition, record.key or b"", routed))
+            budget.took(self._writer.write(state, record.key or b"", routed))
         state.position = record.offset + 1
 
     def _commit(self) -> None:

@@ -68,7 +68,7 @@ class Writer:
         except KafkaException as error:
             raise _stops("init_transactions", error) from error
         self._outlet = open_outlet(producer)
-        self._topics: dict[tuple[str, ...], Topics] = {}
+        self._topics: dict[tuple[str, int], Topics] = {}
         return producer
 
     def begin(self) -> None:
@@ -76,18 +76,18 @@ class Writer:
         self._guarded("begin_transaction")
         self.is_open = True
 
-    def write(self, topics: Sequence[str], partition: int, key: bytes, routed: Routed) -> int:
-        """Queue what a record became, its values for these topics; returns how many bytes that is."""
-        produce, size = self._producer.produce, 0
-        # A removal has no values.
-        for topic, value in zip(topics, routed.values, strict=False):
-            if value is not None:
-                size += len(value)
-                try:
-                    produce(topic, value, key, partition)
-                except (BufferError, KafkaException):
-                    self.produce(topic, partition, key, value)
-        self._nulls(partition, key, routed.nulls)
+    def write(self, state: PartitionState, key: bytes, routed: Routed) -> int:
+        """Queue what a record of a partition became; returns how many bytes that is."""
+        topics, size = self._topics_of(state), 0
+        if topics is not None and routed.values:
+            size = topics.write(state.partition, key, routed.values, self.produce)
+        else:
+            # A removal has no values.
+            for topic, value in zip(state.topics, routed.values, strict=False):
+                if value is not None:
+                    size += len(value)
+                    self.produce(topic, state.partition, key, value)
+        self._nulls(state.partition, key, routed.nulls)
         return size
 
     def run(self, messages: list[Message], at: int, state: PartitionState, policy_version: int, budget: Budget) -> int:
@@ -95,11 +95,9 @@ class Writer:
 
         The first that is not, and all of them where there is no short way, are for `route_record` and `write`.
         """
-        if self._outlet is None:
-            return 0
-        topics = self._topics.get(state.topics)
+        topics = self._topics_of(state)
         if topics is None:
-            topics = self._topics[state.topics] = self._outlet.topics(state.topics)
+            return 0
 
         def after(key: bytes, offset: int, values: list[bytes | None]) -> None:
             self._nulls(state.partition, key, retractions(key, offset, values, state, policy_version))
@@ -115,14 +113,20 @@ class Writer:
             self._limits.events_max - budget.events,
             self._limits.bytes_max - budget.bytes,
             SOURCE_BYTES_MAX,
-            self._queue,
+            self.produce,
             after if state.filtered else None,
         )
         budget.took(size, taken)
         return taken
 
-    def _queue(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
-        self.produce(topic, partition, key, value)
+    def _topics_of(self, state: PartitionState) -> Topics | None:
+        """The short way to the topics of a partition's lanes, None where there is none."""
+        if self._outlet is None:
+            return None
+        topics = self._topics.get((state.topic, state.partition))
+        if topics is None or topics.names is not state.topics:
+            topics = self._topics[state.topic, state.partition] = self._outlet.topics(state.topics)
+        return topics
 
     def _nulls(self, partition: int, key: bytes, nulls: Sequence[Null]) -> None:
         for topic, headers in nulls:
