@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Barrier
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -38,7 +38,9 @@ def topic(kind: Kind, views: int, view: int) -> str:
     return f"bench.{kind.replace(' ', '-')}.{views}.{view}"
 
 
-def run(kind: Kind, connection: Connection, views: int, worker: int, values: Values, count: int, go: Event) -> None:
+def run(
+    kind: Kind, connection: Connection, views: int, worker: int, values: Values, count: int, ready: Barrier
+) -> None:
     """One process of a contestant: `count` records of the source, those of its partitions."""
     partitions = range(worker, PARTITIONS, WORKERS)
     topics = [topic(kind, views, view) for view in range(views)]
@@ -65,7 +67,7 @@ def run(kind: Kind, connection: Connection, views: int, worker: int, values: Val
         records = _consumed(consumer, source(views).topic, list(partitions), count, writer)
     else:
         records = ((at, at % PARTITIONS, b"e%d" % at) for at in range(count) if at % PARTITIONS in partitions)
-    go.wait()
+    ready.wait()
     writer.write(records, topics, sliced if kind is Kind.KERNEL else prepared)
 
 

@@ -64,11 +64,11 @@ class Race:
     def contestant(self, kind: Kind, views: int) -> Figure:
         """A round of a contestant; it begins when all its processes are ready."""
         context = multiprocessing.get_context("spawn")
-        records, go = self.records(views), context.Event()
+        records, ready = self.records(views), context.Barrier(WORKERS + 1)
         processes = [
             context.Process(
                 target=contestants.run,
-                args=(kind, self.city.broker.connection(), views, worker, self.values, records, go),
+                args=(kind, self.city.broker.connection(), views, worker, self.values, records, ready),
                 daemon=True,
             )
             for worker in range(WORKERS)
@@ -78,7 +78,7 @@ class Race:
             for process in processes:
                 process.start()
             try:
-                go.set()
+                ready.wait(_PATIENCE_SECONDS)
                 return figure(watch.until(records * views, [process.pid or 0 for process in processes]))
             finally:
                 for process in processes:
