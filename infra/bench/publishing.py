@@ -34,7 +34,7 @@ Take = Callable[[int], None]
 
 def compare(folder: Path, count: int, rounds: int) -> dict[str, Any]:
     """CPU microseconds for each event, of all threads of the client; interleaved, the first round thrown away."""
-    with city.a_city(folder, [_VIEWS]) as running:
+    with city.a_city(folder, [city.source(_VIEWS)]) as running:
         raw = clients.producer(running.broker.connection(), linger_ms=20)
         profile = Profile(
             department=ADMIN_ACCOUNT,
@@ -122,7 +122,7 @@ def _event() -> Event:
 
 @cache
 def _contract() -> Contract:
-    return Contract.parse(json.dumps(json.loads(shipped("population", 1)) | {"resource": city.resource(_VIEWS)}))
+    return Contract.parse(json.dumps(json.loads(shipped("population", 1)) | {"resource": city.source(_VIEWS).code}))
 
 
 @cache
