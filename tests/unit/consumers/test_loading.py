@@ -168,7 +168,7 @@ def route_all(state: PartitionState, log: Sequence[SourceRecord]) -> list[tuple[
         try:
             routed = route_record(record, state, 7, TODAY)
         except (Quarantine, UnknownSchema, wire.Malformed):
-            routed = Routed(())
+            routed = Routed([])
         values = [value for topic, value in zip(state.topics, routed.values, strict=False) if topic == MAILBOX]
         nulls = [headers for topic, headers in routed.nulls if topic == MAILBOX]
         found += [(record.key or b"", (value, None)) for value in values if value]
