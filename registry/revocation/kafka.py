@@ -56,6 +56,8 @@ _WAIT_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 _TERMS_SECONDS: Final = 1.0
+_CLOCKS_APART_MILLIS: Final = 3_600_000
+"""How far the registry's clock may be behind the cluster's, which is asked only where a term may be over."""
 
 log = structlog.get_logger("bianhe.revocation")
 
@@ -190,6 +192,8 @@ class Revocations:
         if time.monotonic() < self._terms_at:
             return
         self._terms_at = time.monotonic() + _TERMS_SECONDS
+        if not expired(policy, int(clock.now().timestamp() * 1000) + _CLOCKS_APART_MILLIS):
+            return
         # By the cluster's clock: the router cuts by append time.
         for number in expired(policy, int(raw.cluster_time(self._connection) * 1000)):
             log.info("term ended", grant=number)

@@ -17,7 +17,6 @@ from bianhe.schemas.records.policy import (
     PolicyRecord,
     Resource,
     Revoked,
-    Suspended,
     Writers,
 )
 
@@ -60,10 +59,6 @@ def granted(number: int, code: str, topic: str | None = None) -> Granted:
 
 def revoked(number: int) -> Revoked:
     return Revoked(grant=f"G-2026-{number:04}", ground="purpose-met", decided_by="security")
-
-
-def suspended(number: int) -> Suspended:
-    return Suspended(grant=f"G-2026-{number:04}", ground="misuse", correct_by=date(2026, 12, 20), decided_by="security")
 
 
 def effective(number: int, edge: dict[str, int] | None = None) -> Effective:
