@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from bianhe.infra.sql import engine
 from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import upgrade
-from bianhe.registry.policy.kafka import Relay, signing_key
+from bianhe.registry.policy.kafka import Relay, ShutOut, signing_key
 from bianhe.registry.revocation.kafka import Revocations
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ADMIN_ACCOUNT, RELAY_ACCOUNT
@@ -29,7 +30,10 @@ log = structlog.get_logger("bianhe.registry")
 
 
 def main() -> int:
-    """Serve until SIGTERM or Ctrl-C; 1 where relay or revocations cannot be trusted to go on."""
+    """Serve until SIGTERM or Ctrl-C; 1 where relay or revocations cannot be trusted to go on.
+
+    75 (EX_TEMPFAIL) where another registry has the policy log: whoever starts this one again waits a while.
+    """
     settings = load()
     logs_to_stderr(settings.log_format)
     database = engine(settings.database, pooled=True)
@@ -49,19 +53,21 @@ def main() -> int:
     )
     with Revocations(component(settings.kafka, ADMIN_ACCOUNT), database) as revocations:
         failed = _serve(server, {"relay": relay.run, "revocations": revocations.run})
+    if any(isinstance(fault, ShutOut) for fault in failed):
+        return os.EX_TEMPFAIL
     return 1 if failed else 0
 
 
-def _serve(server: uvicorn.Server, tasks: dict[str, Task]) -> bool:
-    """Run the server with its tasks until any of them ends; whether a task ended by a fault."""
-    stopping, failed = threading.Event(), threading.Event()
+def _serve(server: uvicorn.Server, tasks: dict[str, Task]) -> list[BusError]:
+    """Run the server with its tasks until any of them ends; the faults by which tasks ended."""
+    stopping, failed = threading.Event(), list[BusError]()
 
     def run(name: str, task: Task) -> None:
         try:
             task(stopping)
         except BusError as fault:
             log.error("task ends", task=name, fault=str(fault), cause=fault.cause, cure=fault.cure)
-            failed.set()
+            failed.append(fault)
         finally:
             # A registry whose decisions no longer reach the log must not go on as if they did.
             server.should_exit = True
@@ -78,7 +84,7 @@ def _serve(server: uvicorn.Server, tasks: dict[str, Task]) -> bool:
         stopping.set()
         for thread in threads:
             thread.join()
-    return failed.is_set()
+    return failed
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "catalog": "The catalog: departments, resources and items.",
     "contract": "Contracts: the Avro schemas of the resources.",
     "grant": "Grants: what decisions gave.",
+    "policy": "The policy log: the one order of all decisions.",
     "receipt": "Receipts (回执): the evidence of revocations.",
     "sync": "Compare the cluster with the catalog, and make them equal.",
 }

@@ -1,11 +1,32 @@
-"""How far a decision has come on its way onto the policy log."""
+"""`bianhe policy`: the numbered log that decides what may be read, and how far a decision has come onto it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
+import typer
+
+from bianhe.infra.cli.console import Output, OutputOption, out, show
+from bianhe.infra.kafka.components import component
+from bianhe.infra.kafka.session import check_login
+from bianhe.infra.settings import load
+from bianhe.infra.sql import engine
+from bianhe.registry.policy.kafka import PolicyLog, Relay, signing_key
+from bianhe.schemas.names import ADMIN_ACCOUNT, RELAY_ACCOUNT
+from bianhe.schemas.records.policy import (
+    Body,
+    Closed,
+    Department,
+    Granted,
+    OpenChannel,
+    Resource,
+    Writers,
+)
+from bianhe.schemas.signatures import Role
+
+app = typer.Typer(help="The policy log: the one order of all decisions.", no_args_is_help=True)
 _WAIT_SECONDS: Final = 1.0
 
 
@@ -17,3 +38,55 @@ def reached(number: Callable[[], int | None]) -> str:
             return "policy: waiting for the relay"
         time.sleep(0.05)
     return f"policy {found}"
+
+
+@app.command()
+def log(
+    after: Annotated[int, typer.Option(min=0, help="only records after this number")] = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show the policy log and who signed each record; fails where it cannot be believed."""
+    admin = component(load().kafka, ADMIN_ACCOUNT)
+    check_login(admin)
+    with PolicyLog(admin) as policy_log:
+        policy = policy_log.catch_up()
+        rows = [
+            {
+                "number": record.number,
+                "decided": record.at.isoformat(timespec="seconds"),
+                "kind": record.body.kind,
+                "about": about(record.body),
+                "signed_by": policy_log.keys.signer(record) or "a key that is pinned no more",
+            }
+            for record in policy_log.records[after:]
+        ]
+    show(rows, output)
+    if output is Output.TABLE:
+        out.print(f"{policy.version} records, signed, the chain is whole, ends in {policy.head[:12]}")
+
+
+@app.command()
+def restore() -> None:
+    """Append again, from the database, what the log lost at its end; with the registry stopped."""
+    settings = load()
+    account = component(settings.kafka, RELAY_ACCOUNT)
+    check_login(account)
+    count = Relay(account, engine(settings.database), signing_key(settings.kafka.secrets, Role.RELAY)).restore()
+    out.print(f"{count} records appended again" if count else "nothing was lost")
+
+
+def about(body: Body) -> str:
+    """What a record is about, by its names."""
+    match body:
+        case Writers(transactional_ids=ids):
+            return ", ".join(ids)
+        case Department(code=code) | Resource(code=code):
+            return code
+        case OpenChannel(topic=topic):
+            return topic
+        case Granted(grant=grant, topic=topic):
+            return f"{grant.number} {topic}"
+        case Closed(receipt=receipt):
+            return receipt.grant
+        case _:
+            return body.grant

@@ -13,7 +13,9 @@ from typing import Final
 
 STOP_SECONDS: Final = 15.0
 RESTART_SECONDS: Final = 1.0
-"""A process that ends is started anew, but not faster than this: two that fence each other would make no progress."""
+"""A process that ends is started anew, but not faster than this."""
+REST_SECONDS: Final = 30.0
+"""One that ended with EX_TEMPFAIL rests: two that shut each other out would make no progress."""
 
 
 @dataclass
@@ -24,6 +26,8 @@ class Child:
     arguments: Sequence[str]
     process: subprocess.Popen[bytes]
     started: float
+    ended: float = 0.0
+    """When it was found ended, 0 while it runs."""
 
 
 class Children:
@@ -53,8 +57,14 @@ class Children:
         """Start anew what ended by itself; tells the names."""
         revived = []
         for child in self._children.values():
-            if child.process.poll() is not None and time.monotonic() - child.started >= RESTART_SECONDS:
+            code, now = child.process.poll(), time.monotonic()
+            if code is None:
+                continue
+            child.ended = child.ended or now
+            rest = REST_SECONDS if code == os.EX_TEMPFAIL else 0.0
+            if now - child.started >= RESTART_SECONDS and now - child.ended >= rest:
                 child.process, child.started = self._launched(child.name, child.arguments), time.monotonic()
+                child.ended = 0.0
                 revived.append(child.name)
         return revived
 

@@ -54,5 +54,5 @@ def _unlike(message: str) -> LogUnlikeDatabase:
     return LogUnlikeDatabase(
         message,
         cause="the log was cut or replaced, or the database belongs to another cluster",
-        cure="stop the registry and compare both with a backup; nothing is appended until then",
+        cure="stop the registry; if this is the right cluster, bianhe policy restore appends what the log lost",
     )

@@ -47,6 +47,10 @@ class PolicyLogUnsettled(Transient):
     """A transaction on the policy log stayed open, so its end is not known yet."""
 
 
+class ShutOut(Fatal):
+    """Another relay has the policy log now: this one must not take it back at once."""
+
+
 class PolicyLog:
     """The policy log as far as it was read: the fold, and which ids stand on it. Use it in a `with` block.
 
@@ -59,8 +63,10 @@ class PolicyLog:
         self._stable = LogReader(connection, names.POLICY, 0, group=connection.account)
         self._whole = LogReader(connection, names.POLICY, 0, group=connection.account, isolation="read_uncommitted")
         self.policy: Policy = EMPTY
+        self.records: list[PolicyRecord] = []
+        """Every record on the log."""
         self.numbers: dict[str, int] = {}
-        """The number of every record on the log, by id."""
+        """Their numbers, by id."""
 
     def __enter__(self) -> Self:
         return self
@@ -95,12 +101,13 @@ class PolicyLog:
 
     def id_of(self, number: int) -> str:
         """The id of a numbered record, as far as the log was read; empty where there is none."""
-        return next((id for id, assigned in self.numbers.items() if assigned == number), "")
+        return self.records[number - 1].id if 0 < number <= len(self.records) else ""
 
     def _advance(self) -> None:
         records = self.keys.read(entry.value for entry in self._stable.read_to_end())
         if records:
             self.policy = fold(self.policy, records)
+            self.records += records
             self.numbers.update((record.id, record.number) for record in records)
 
 
@@ -164,6 +171,13 @@ class Relay:
                 return writer.log.policy.version
             try:
                 writer.append(rows)
+            except ClientBroken as fault:
+                self.close()
+                raise ShutOut(
+                    "this relay was shut out of the policy log",
+                    cause=f"another registry runs, and has the transactional id bus.policy ({fault})",
+                    cure="stop one of the two; what was decided is in the database and comes onto the log",
+                ) from fault
             except BusError:
                 self.close()
                 raise
@@ -177,11 +191,36 @@ class Relay:
             self._writer.log.close()
             self._writer = None
 
-    def _open(self) -> _Writer:
+    def restore(self) -> int:
+        """Append again, from the database, what the log lost at its end; returns how many records.
+
+        Number, id, time and body are as they were, and so is the signature: the same key gives the same bytes. Raises
+        LogUnlikeDatabase where what the log still holds is not what the database knows.
+        """
         writer = _Writer(self._connection, self._key)
-        with transaction(self._engine) as connection:
-            highest = sql.highest_number(connection)
-            check_witness(writer.log.policy, highest, sql.number_of(connection, writer.log.id_of(highest)))
+        try:
+            with transaction(self._engine) as connection:
+                version = writer.log.policy.version
+                check_witness(writer.log.policy, version, sql.number_of(connection, writer.log.id_of(version)))
+                lost = sql.beyond(connection, version)
+            for begin in range(0, len(lost), ROWS_MAX):
+                writer.append(lost[begin : begin + ROWS_MAX])
+        finally:
+            writer.log.close()
+        return len(lost)
+
+    def _open(self) -> _Writer:
+        """Take the log over, and let the database learn of it what it does not know."""
+        writer = _Writer(self._connection, self._key)
+        try:
+            with transaction(self._engine) as connection:
+                highest = sql.highest_number(connection)
+                check_witness(writer.log.policy, highest, sql.number_of(connection, writer.log.id_of(highest)))
+                if learnt := sql.learn(connection, writer.log.records):
+                    log.warning("the database was behind the policy log", learnt=learnt)
+        except BusError:
+            writer.log.close()
+            raise
         return writer
 
     def _bring_back(self, rows: Sequence[OutboxRow], numbers: dict[str, int]) -> None:

@@ -22,6 +22,7 @@ from bianhe.schemas.records.policy import (
     Department,
     Effective,
     Granted,
+    PolicyRecord,
     Resumed,
     Revoked,
     Suspended,
@@ -106,6 +107,29 @@ def numbered(connection: Connection, id: str, number: int) -> bool:
         )
     connection.execute(update(outbox).where(outbox.c.id == id).values(number=number))
     return True
+
+
+def learn(connection: Connection, records: Iterable[PolicyRecord]) -> int:
+    """Take over what the log says and this database does not: numbers, and rows that a restored backup lacks.
+
+    Returns how many rows were new; raises NumberedTwice.
+    """
+    known = {row.id: row.number for row in connection.execute(select(outbox.c.id, outbox.c.number))}
+    new = 0
+    for record in records:
+        if record.id not in known:
+            facts = {"at": record.at, "kind": record.body.kind, "body": encode_body(record.body)}
+            connection.execute(insert(outbox).values(id=record.id, number=record.number, **facts))
+            new += 1
+        elif known[record.id] != record.number:
+            numbered(connection, record.id, record.number)
+    return new
+
+
+def beyond(connection: Connection, number: int) -> list[OutboxRow]:
+    """The rows that the log numbered after this one, in its order."""
+    rows = connection.execute(select(outbox).where(outbox.c.number > number).order_by(outbox.c.number))
+    return [OutboxRow(row.id, row.at, decode_body(row.body)) for row in rows]
 
 
 def highest_number(connection: Connection) -> int:
