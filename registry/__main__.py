@@ -19,6 +19,7 @@ from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy.kafka import Relay, ShutOut, signing_key
+from bianhe.registry.quarantine.kafka import noted
 from bianhe.registry.revocation.kafka import Revocations
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ADMIN_ACCOUNT, RELAY_ACCOUNT
@@ -40,10 +41,11 @@ def main() -> int:
     upgrade(database)
     serve_metrics(settings.home, "registry")
     relay = Relay(component(settings.kafka, RELAY_ACCOUNT), database, signing_key(settings.kafka.secrets, Role.RELAY))
+    admin = component(settings.kafka, ADMIN_ACCOUNT)
     address = urlsplit(settings.registry)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(database),
+            create_app(database, lambda: noted(admin)),
             host=address.hostname or "127.0.0.1",
             port=address.port or 8080,
             log_config=None,
@@ -51,7 +53,7 @@ def main() -> int:
             timeout_graceful_shutdown=5,
         )
     )
-    with Revocations(component(settings.kafka, ADMIN_ACCOUNT), database) as revocations:
+    with Revocations(admin, database) as revocations:
         failed = _serve(server, {"relay": relay.run, "revocations": revocations.run})
     if any(isinstance(fault, ShutOut) for fault in failed):
         return os.EX_TEMPFAIL

@@ -11,7 +11,8 @@ import hmac
 import json
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
 from threading import Lock
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -30,8 +31,9 @@ from bianhe.registry.contracts.sql import Registered, bus_records, same_shape, v
 from bianhe.registry.policy.sql import highest_number, pending
 from bianhe.registry.sharing.sql import subjects_of
 from bianhe.registry.sql import transaction
-from bianhe.schemas import compatibility
+from bianhe.schemas import compatibility, names
 from bianhe.schemas.errors import BusError
+from bianhe.schemas.records.journal import Quarantined
 
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 BODY_BYTES_MAX: Final = 1_000_000
@@ -128,10 +130,11 @@ Default = Annotated[bool, Query(alias="defaultToGlobal")]
 router: Final = APIRouter(default_response_class=Json)
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The web application over this database."""
+def create_app(engine: Engine, noted: Callable[[], Sequence[Quarantined]] = tuple) -> FastAPI:
+    """The web application over this database; `noted` tells the last events that were quarantined."""
     app = FastAPI(title="Bianhe registry", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.engine = engine
+    app.state.noted = noted
     app.state.doorkeeper = Doorkeeper(engine)
     app.include_router(router)
     app.middleware("http")(_counted)
@@ -147,6 +150,14 @@ def health(request: Request) -> dict[str, Any]:
     """Whether the registry has its database, how far the policy log is known and what waits for the relay."""
     with transaction(request.app.state.engine) as connection:
         return {"status": "ok", "policy": highest_number(connection), "waiting": len(pending(connection))}
+
+
+@router.get("/quarantine")
+def quarantine(asking: Asking, request: Request) -> list[dict[str, Any]]:
+    """Where the asker's own events stand that were not trusted, and why; never what they said."""
+    notes: Sequence[Quarantined] = request.app.state.noted()
+    own = [n for n in notes if asking.subjects is None or names.value_subject(n.topic) in asking.subjects]
+    return [asdict(note) for note in own]
 
 
 @router.api_route("/", methods=["GET", "HEAD"])

@@ -129,7 +129,7 @@ def _journal(books: Books, entry: Entry, partition: int) -> None:
 
 def _state(books: Books, entry: Entry, partition: int) -> None:
     key = _key(entry)
-    if key.startswith("worker/") or entry.value is None:
+    if key.startswith(("worker/", "standstill/")) or entry.value is None:
         return
     if key.count("/") == 1:
         books.positions[key] = decode(POSITION, entry.value)["position"]

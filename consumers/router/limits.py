@@ -18,4 +18,7 @@ class Limits:
     idle_wait_seconds: float = 0.05
     transaction_timeout_seconds: float = 15.0
     """The broker aborts a transaction open this long: what a worker that died in one holds back."""
+    quarantine_max: int = 100
+    quarantine_window: int = 1_000
+    """So many of so many records in a row may be quarantined; then their source partition stands still."""
     call_seconds_max: float = 30.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from bianhe.consumers.router.cap import Cap
+from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.plan import Delivery, Route
 from bianhe.schemas.lanes import Deliver, Lane, Lanes
 from bianhe.schemas.records.journal import JournalEntry, ViewEntry
@@ -27,9 +29,13 @@ class PartitionState:
     held: dict[str, set[bytes]] = field(default_factory=dict)
     """Keys of the entities that each filtered view holds."""
 
+    cap: Cap = field(default_factory=lambda: Cap(Limits()))
+
     def __post_init__(self) -> None:
         self.position = self.committed
         self.quarantined = 0
+        self.stands_still = False
+        """Whether the record at its position is one bad record too many."""
         self.topics: tuple[str, ...] = ()
         """The delivery topics of the live flow, one for each lane."""
         self.filtered: Sequence[tuple[int, Delivery]] = ()
@@ -110,7 +116,7 @@ class PartitionState:
     @property
     def changed(self) -> bool:
         """Whether the open transaction has anything of this partition to write down."""
-        return self.position != self.committed or bool(self._begun)
+        return self.position != self.committed or bool(self._begun) or self.stands_still
 
     @property
     def written(self) -> int:
@@ -147,6 +153,7 @@ class PartitionState:
         """The open transaction is on the log."""
         self.views.update(self.touched())
         self.committed = self.position
+        self.cap.commit()
         self._begun = set()
         self._forget()
 
@@ -158,6 +165,8 @@ class PartitionState:
             else:
                 held.discard(key)
         self.position = self.committed
+        self.stands_still = False
+        self.cap.abort()
         for lane, topic in enumerate(self.topics):
             self.lanes.seq[lane], self.lanes.cut[lane] = self.views[topic].seq, self.views[topic].cut
         self._forget()

@@ -14,8 +14,10 @@ from bianhe.schemas import names
 from bianhe.schemas.records.journal import Quarantined
 from bianhe.schemas.records.state import (
     Acknowledgement,
+    Standstill,
     position_key,
     position_partition,
+    standstill_key,
     view_key,
     worker_key,
     worker_partition,
@@ -79,6 +81,9 @@ def closing_records(
         if state.position != state.committed:
             yield BusRecord(names.JOURNAL, -1, key, state.journal(policy_version).encode())
             yield BusRecord(names.ROUTER_STATE, slot, key, state.state(policy_version).encode())
+        if state.stands_still:
+            standstill = Standstill(state.position, state.cap.count)
+            yield BusRecord(names.ROUTER_STATE, slot, standstill_key(topic, partition), standstill.encode())
         for view, position in state.touched().items():
             yield BusRecord(names.ROUTER_STATE, slot, view_key(topic, partition, view), position.encode())
     if acknowledged < policy_version:

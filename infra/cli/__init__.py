@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "grant": "Grants: what decisions gave.",
     "policy": "The policy log: the one order of all decisions.",
     "receipt": "Receipts (回执): the evidence of revocations.",
+    "quarantine": "Quarantine (隔离): events that cannot be trusted.",
     "sync": "Compare the cluster with the catalog, and make them equal.",
 }
 """What `bianhe --help` lists; each command is the module of its name, with an `app` or a function of that name."""

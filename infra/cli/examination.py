@@ -34,6 +34,7 @@ from bianhe.registry.clocks.sql import calendar as working_days
 from bianhe.registry.migrations import revisions
 from bianhe.registry.policy.chain import check_witness
 from bianhe.registry.policy.sql import highest_number, number_of, pending
+from bianhe.registry.quarantine.kafka import standing
 from bianhe.registry.revocation.kafka import Acknowledgements
 from bianhe.registry.sql import DatabaseUnusable, transaction, turn
 from bianhe.registry.sync.kafka import plan_cluster
@@ -274,6 +275,10 @@ def quarantine(installation: Installation) -> Iterator[Verdict]:
     yield from judgement.quarantine(events, more=start > first)
 
 
+def standstill(installation: Installation) -> Iterator[Verdict]:
+    yield from judgement.standstill(standing(installation.admin, installation.policy_log.policy))
+
+
 def sync(installation: Installation) -> Iterator[Verdict]:
     yield from judgement.sync(plan_cluster(installation.admin))
 
@@ -303,6 +308,7 @@ CHECKS: Final = (
     Check("router", router, (_POLICY_LOG,)),
     Check("router lag", lag, (_POLICY_LOG,)),
     Check("quarantine", quarantine, (_BROKERS,)),
+    Check("standstill", standstill, (_POLICY_LOG,)),
     Check("sync", sync, (_POLICY_LOG,)),
 )
 """Every check, each after those that it needs."""

@@ -15,6 +15,7 @@ from bianhe.infra.cli.console import Exit
 from bianhe.infra.kafka.admin import Replicas
 from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.policy.chain import OutboxRow
+from bianhe.registry.quarantine.kafka import Standing
 from bianhe.registry.sync.plan import Plan, Sign
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.journal import Quarantined
@@ -276,6 +277,20 @@ def quarantine(events: Sequence[Quarantined], *, more: bool) -> Iterator[Verdict
         _some([f"{count:,} of {reason}" for reason, count in reasons.most_common()], "; "),
         "tell the provider; it corrects the record and publishes it again",
     )
+
+
+def standstill(stopped: Sequence[Standing]) -> Iterator[Verdict]:
+    """Source partitions that the router does not route on, because too much of them would be quarantined."""
+    for each in stopped:
+        yield Verdict(
+            State.FAULT,
+            f"{each.topic}/{each.partition} stands still at {each.standstill.position}",
+            f"{each.standstill.quarantined} events just before it were quarantined: a bad deployment, not bad events",
+            f"see bianhe quarantine list; once its provider publishes rightly: bianhe quarantine release "
+            f"{each.topic.split('.')[1]}",
+        )
+    if not stopped:
+        yield ok("nothing stands still")
 
 
 def sync(plan: Plan) -> Iterator[Verdict]:

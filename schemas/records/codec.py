@@ -20,6 +20,7 @@ SCHEMA_IDS: Final[Mapping[str, int]] = {
     "view-position": 3,
     "acknowledgement": 4,
     "quarantined": 5,
+    "standstill": 6,
 }
 
 

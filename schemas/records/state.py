@@ -1,4 +1,4 @@
-"""Records of `bus.router-state`: how far each source partition and view is routed, what each writer acknowledges."""
+"""Records of `bus.router-state`: how far sources and views are routed, what stands still, what writers acknowledge."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bianhe.schemas.records import codec
 STATE_PARTITIONS: Final = 16
 _POSITION_PARTITIONS: Final = 8
 _WORKER_PREFIX: Final = "worker/"
+_STANDSTILL: Final = "standstill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,26 @@ class ViewPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class Standstill:
+    """Where a source partition stands, because too much of it would be quarantined."""
+
+    position: int
+    quarantined: int
+    released_to: int = 0
+
+    def encode(self) -> bytes:
+        return codec.encode("standstill", codec.fields(self))
+
+    @classmethod
+    def decode(cls, value: bytes) -> Standstill:
+        return cls(**codec.decode("standstill", value))
+
+    def holds(self, position: int) -> bool:
+        """Whether it keeps a partition at this position from going on."""
+        return self.position == position and self.released_to <= position
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledgement:
     policy_version: int
     fenced: bool = False
@@ -59,6 +80,11 @@ class Acknowledgement:
 
 def position_key(topic: str, partition: int) -> str:
     return f"{topic}/{partition}"
+
+
+def standstill_key(topic: str, partition: int) -> str:
+    """In the state partition of its source partition's own position."""
+    return f"{_STANDSTILL}/{topic}/{partition}"
 
 
 def view_key(topic: str, partition: int, view: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 from fastapi.testclient import TestClient
@@ -19,6 +20,7 @@ from bianhe.registry.sharing import sql as sharing
 from bianhe.registry.sql import transaction
 from bianhe.schemas.records.codec import SCHEMA_IDS
 from bianhe.schemas.records.codec import schema as record_schema
+from bianhe.schemas.records.journal import Quarantined
 from bianhe.schemas.records.policy import Effective
 from support.registry import CONTRACTS, NOW, give_passwords, number_all, request
 
@@ -32,6 +34,12 @@ def _as(account: str) -> tuple[str, str]:
     return account, PASSWORDS[account]
 
 
+NOTES = [
+    Quarantined("source.population.v1", 2, 17, "ends before its last field", "0" * 64, 90),
+    Quarantined("source.legal-entity.v1", 0, 3, "a string is not UTF-8, at byte 7", "1" * 64, 80),
+]
+
+
 @pytest.fixture
 def served(city: Engine) -> Iterator[TestClient]:
     """The registry of a city where renshe has a mailbox and tongji reads the open channel of the population."""
@@ -41,7 +49,7 @@ def served(city: Engine) -> Iterator[TestClient]:
     sharing.submit(city, request(department="tongji", items=items), NOW)
     number_all(city)
     give_passwords(city, PASSWORDS)
-    with TestClient(create_app(city)) as client:
+    with TestClient(create_app(city, lambda: NOTES)) as client:
         yield client
 
 
@@ -220,3 +228,13 @@ def test_health_needs_no_password_and_says_what_waits(served: TestClient, city: 
     assert served.get("/health").json() == {"status": "ok", "policy": number_all(city), "waiting": 0}
     sharing.revoke(city, "G-2026-0001", "purpose-met", "gongan", NOW)
     assert served.get("/health").json()["waiting"] == 1
+
+
+def test_a_provider_sees_its_own_events_that_were_not_trusted_and_nobody_else_does(served: TestClient) -> None:
+    def told(account: str) -> list[object]:
+        return [note["topic"] for note in served.get("/quarantine", auth=_as(account)).json()]
+
+    assert served.get("/quarantine", auth=_as("gongan")).json() == [asdict(NOTES[0])]
+    assert (told("renshe"), told("tongji")) == ([], [])
+    assert told("bus-admin") == [note.topic for note in NOTES]
+    assert served.get("/quarantine").status_code == 401

@@ -180,7 +180,10 @@ class GroupConsumer:
         if not self._joined:
             return []
         self._serve()
-        return list(self._fetched(self._world.share(count)))
+        found = list(self._fetched(self._world.share(count)))
+        if not found:
+            self._world.wait(timeout)
+        return found
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         for each in partitions:

@@ -15,6 +15,8 @@ from typing import Protocol
 from confluent_kafka import KafkaError, KafkaException
 
 from bianhe.consumers.checker.log import Entry, Marker, Place
+from bianhe.schemas.names import ROUTER_STATE
+from bianhe.schemas.records.state import Standstill, position_partition, standstill_key
 
 
 class Crash(BaseException):
@@ -33,6 +35,10 @@ class World(Protocol):
         ...
 
     def number(self, below: int) -> int: ...
+
+    def wait(self, seconds: float) -> None:
+        """Nothing comes for so long."""
+        ...
 
     def share(self, most: int) -> int:
         """How many of so many: any number while there are faults, all of them without."""
@@ -164,6 +170,13 @@ class Cluster:
             elif not entry.transactional or entry.producer not in aborted:
                 found.append(entry)
         return found[::-1]
+
+    def standstill(self, source: Place) -> Standstill | None:
+        """The last that was written of a source partition, released or not."""
+        key = standstill_key(*source).encode()
+        states = self.read((ROUTER_STATE, position_partition(*source)))
+        values = [entry.value for entry in states if entry.key == key and entry.value is not None]
+        return Standstill.decode(values[-1]) if values else None
 
     # Transactions
 

@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from unittest.mock import patch
 
@@ -29,12 +29,19 @@ from bianhe.infra.kafka import log
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.records.policy import Body, Effective, Granted
-from bianhe.schemas.records.state import STATE_PARTITIONS, Acknowledgement, worker_key, worker_partition
+from bianhe.schemas.records.state import (
+    STATE_PARTITIONS,
+    Acknowledgement,
+    position_partition,
+    standstill_key,
+    worker_key,
+    worker_partition,
+)
 from support.history import History
 from support.policy_bodies import OPEN, SOURCE
 
 WORKERS, PARTITIONS = policies.WORKERS, policies.PARTITIONS
-LIMITS = Limits(records_per_fetch=4, events_max=6)
+LIMITS = Limits(records_per_fetch=4, events_max=6, quarantine_max=2, quarantine_window=12)
 NESTED_MAX = 2
 QUIET_STEPS = 200
 _TOPICS = {
@@ -135,6 +142,9 @@ class World:
     def number(self, below: int) -> int:
         return self._chance.randrange(below)
 
+    def wait(self, seconds: float) -> None:
+        CLOCK.sleep(seconds)
+
     def share(self, most: int) -> int:
         return self._chance.randrange(most + 1) if self._faults else most
 
@@ -182,6 +192,7 @@ class World:
             if turn % 20 == 1:
                 # What the dead left open times out.
                 self._sweep()
+                self._release()
                 self.cluster.group.rebalance(self.number)
             if turn % 3 == 2 and not self._why():
                 return
@@ -269,6 +280,16 @@ class World:
             self._decide(policies.revoked(grant))
             self._revoking.append(Revoking(grant, self.policy.version))
 
+    def _release(self) -> None:
+        """An administrator lets what stands still go on."""
+        for partition in range(PARTITIONS):
+            found = self.cluster.standstill((SOURCE, partition))
+            if found is not None and not found.released_to:
+                self.events.append(f"partition {partition} released")
+                released = replace(found, released_to=self.cluster.end((SOURCE, partition)))
+                place = names.ROUTER_STATE, position_partition(SOURCE, partition)
+                self.cluster.write(place, standstill_key(SOURCE, partition).encode(), released.encode())
+
     def _decide(self, body: Body) -> None:
         value = self.policy.append(body)
         self.events.append(f"policy {self.policy.version}: {body.kind}")
@@ -328,6 +349,7 @@ _ACTS: Final[Mapping[Callable[[World], None], float]] = {
     World._revoke: 0.6,
     World._revoke_on: 1,
     World._sync: 1.5,
+    World._release: 0.5,
 }
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from confluent_kafka import TopicPartition
 
+from bianhe.consumers.router.cap import Cap
+from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route
 from bianhe.consumers.router.routing import SourceRecord, holds
@@ -16,7 +18,14 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import explained
 from bianhe.infra.kafka.log import LogReader
 from bianhe.schemas import names
-from bianhe.schemas.records.state import Position, ViewPosition, position_key, position_partition
+from bianhe.schemas.records.state import (
+    Position,
+    Standstill,
+    ViewPosition,
+    position_key,
+    position_partition,
+    standstill_key,
+)
 
 _ASKED_ONE_BY_ONE: Final = 20
 """So many topics, about; more are found sooner in the list of all."""
@@ -25,9 +34,10 @@ _ASKED_ONE_BY_ONE: Final = 20
 class Recovery:
     """Reads `bus.router-state`, and for filtered views the source itself."""
 
-    def __init__(self, connection: Connection, wait_seconds: float) -> None:
+    def __init__(self, connection: Connection, limits: Limits) -> None:
         self._connection = connection
-        self._wait_seconds = wait_seconds
+        self._limits = limits
+        self._wait_seconds = limits.call_seconds_max
         self._logs: dict[int, _StateLog] = {}
         # Asks for ends only: from a client with a waiting fetch the answer takes as long as the fetch.
         self._asker = clients.end_consumer(connection, names.ROUTER_GROUP, "read_uncommitted")
@@ -40,8 +50,11 @@ class Recovery:
             asked = (self._asker.list_topics(topic, timeout=self._wait_seconds).topics[topic] for topic in topics)
             return frozenset(found.topic for found in asked if found.error is None)
 
-    def recover(self, topic: str, partition: int, route: Route, today: date) -> PartitionState | None:
-        """The committed state of a source partition; None while a transaction that could change it is still open."""
+    def recover(self, topic: str, partition: int, route: Route, today: date) -> PartitionState | Standstill | None:
+        """The committed state of a source partition, or that it stands still there.
+
+        None while a transaction that could change it is still open.
+        """
         number = position_partition(topic, partition)
         log = self._logs.get(number)
         if log is None:
@@ -50,9 +63,12 @@ class Recovery:
         if not log.read_to(high_watermark):
             return None
         first, _ = self._ends(topic, partition)
-        state = PartitionState(
-            topic, partition, max(first, log.position(topic, partition)), log.views(topic, partition)
-        )
+        position, standstill = max(first, log.position(topic, partition)), log.standstill(topic, partition)
+        if standstill is not None and standstill.holds(position):
+            return standstill
+        released_to = standstill.released_to if standstill is not None else 0
+        cap = Cap(self._limits, released_to)
+        state = PartitionState(topic, partition, position, log.views(topic, partition), cap=cap)
         state.begin_views(route.deliveries)
         self._rebuild(state, route, today)
         return state
@@ -99,6 +115,11 @@ class _StateLog:
     def position(self, topic: str, partition: int) -> int:
         value = self._latest[position_key(topic, partition)].get("")
         return Position.decode(value).position if value is not None else 0
+
+    def standstill(self, topic: str, partition: int) -> Standstill | None:
+        source, _, number = standstill_key(topic, partition).rpartition("/")
+        value = self._latest[source].get(number)
+        return Standstill.decode(value) if value is not None else None
 
     def views(self, topic: str, partition: int) -> dict[str, ViewPosition]:
         known = self._latest[position_key(topic, partition)]

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from typing import Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -29,11 +30,13 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.raw import leave_group
 from bianhe.schemas import names
-from bianhe.schemas.errors import Transient
+from bianhe.schemas.errors import Rejected, Transient
 from bianhe.schemas.policy import EMPTY, fold
+from bianhe.schemas.records.state import Standstill
 from bianhe.schemas.signatures import PinnedKeys
 from bianhe.schemas.wire import Malformed
 
+STANDSTILL_SECONDS: Final = 1.0
 log = structlog.get_logger("bianhe.router")
 Source = tuple[str, int]
 """A source topic and one of its partitions."""
@@ -41,6 +44,10 @@ Source = tuple[str, int]
 
 class DeliveryTopicGone(Transient):
     """A topic that was delivered to does not exist any more."""
+
+
+class TooManyBad(Rejected):
+    """One more bad record than a source partition may have in a row."""
 
 
 class Worker:
@@ -64,6 +71,8 @@ class Worker:
         """Whether views wait for their first load."""
         self._awaiting: set[Source] = set()
         """Assigned, but not yet recovered."""
+        self._standing: dict[Source, float] = {}
+        """Of those, which stand still, and when to look again."""
         self._backlog: deque[Message] = deque()
         """Consumed, but not yet routed."""
         self._doubted: tuple[Source, int] | None = None
@@ -71,7 +80,7 @@ class Worker:
         self._writer = Writer(connection, self._id, limits)
         self._policy_log = LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP)
         self._loads = Loads(connection, self._writer, limits)
-        self._recovery = Recovery(connection, limits.call_seconds_max)
+        self._recovery = Recovery(connection, limits)
         self._consumer: Consumer = clients.consumer(
             connection, names.ROUTER_GROUP, instance=self._id, start="error", isolation="read_committed"
         )
@@ -264,6 +273,10 @@ class Worker:
                 self._route_one(
                     SourceRecord(offset, message.key(), message.value(), message.timestamp()[1]), state, budget, today
                 )
+            except TooManyBad:
+                state.stands_still = True
+                self._backlog.extend(messages[at:])
+                return True
             except UnknownSchema:
                 self._doubted = (place, offset)
                 self._backlog.extend(messages[at:])
@@ -277,6 +290,8 @@ class Worker:
         except (Quarantine, Malformed, UnknownSchema) as reason:
             if isinstance(reason, UnknownSchema) and self._doubted != ((state.topic, state.partition), record.offset):
                 raise
+            if not state.cap.admits(record.offset):
+                raise TooManyBad(str(reason)) from reason
             note = quarantined(record, state.topic, state.partition, str(reason))
             self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
             state.quarantined += 1
@@ -291,11 +306,15 @@ class Worker:
             self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
         positions = [TopicPartition(state.topic, state.partition, state.position) for state in changed]
         self._writer.commit(positions, self._consumer.consumer_group_metadata())
+        standing = {(state.topic, state.partition) for state in changed if state.stands_still}
         for state in changed:
             _tell(state)
             state.commit()
         telemetry.ROUTER_POLICY.set(version)
         self._acknowledged = version
+        if standing:
+            self._give_back(self._consumer, standing)
+            self._awaiting |= standing
 
     def _rewind(self) -> None:
         """After an abort: nothing of the transaction counts, its records are read again."""
@@ -331,6 +350,10 @@ class Worker:
     def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {(revoked.topic, revoked.partition) for revoked in partitions}
         self._awaiting -= gone
+        self._give_back(consumer, gone)
+
+    def _give_back(self, consumer: Consumer, gone: set[Source]) -> None:
+        """Forget partitions and read no further in them."""
         assigned = [TopicPartition(*source) for source in gone if self._states.pop(source, None) is not None]
         self._backlog = deque(m for m in self._backlog if (m.topic(), m.partition()) not in gone)
         consumer.incremental_unassign(assigned)
@@ -339,9 +362,15 @@ class Worker:
         today = datetime.now(UTC).date()
         for source in sorted(self._awaiting):
             topic, partition = source
+            if time.monotonic() < self._standing.get(source, 0):
+                continue
             state = self._recovery.recover(topic, partition, self._plan.routes[topic], today)
+            if isinstance(state, Standstill):
+                self._stand(source, state)
+                continue
             if state is None:
                 continue
+            self._standing.pop(source, None)
             if gone := state.views.keys() & self._plan.awaiting:
                 raise DeliveryTopicGone(
                     f"{', '.join(sorted(gone))} was written and is not there any more",
@@ -353,6 +382,20 @@ class Worker:
             self._aim()
             self._consumer.incremental_assign([TopicPartition(topic, partition, state.position)])
             log.info("recovered", topic=topic, partition=partition, position=state.position)
+
+    def _stand(self, source: Source, found: Standstill) -> None:
+        """Look again in a while whether an administrator lets the partition go on."""
+        if source not in self._standing:
+            log.error(
+                "stands still",
+                topic=source[0],
+                partition=source[1],
+                position=found.position,
+                quarantined=found.quarantined,
+                cause="too many records in a row cannot be trusted: a bad deployment, not bad records",
+                cure="have its provider publish what the contract says, then bianhe quarantine release",
+            )
+        self._standing[source] = time.monotonic() + STANDSTILL_SECONDS
 
     def _recover_again(self) -> None:
         """Believe nothing remembered: let all partitions go and recover them as if they had just come."""

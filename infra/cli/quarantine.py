@@ -1,0 +1,42 @@
+"""`bianhe quarantine`: what the router did not trust (隔离), and how a source goes on that stands still for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bianhe.infra.cli.console import Output, OutputOption, out, show
+from bianhe.infra.kafka.components import component
+from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.settings import load
+from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.quarantine import kafka
+from bianhe.schemas.names import ADMIN_ACCOUNT
+
+app = typer.Typer(help="Quarantine (隔离): events that cannot be trusted.", no_args_is_help=True)
+_COLUMNS = ("topic", "partition", "offset", "reason", "size", "digest")
+ResourceOption = Annotated[str | None, typer.Option("--resource", help="only events of this resource")]
+
+
+@app.command("list")
+def list_(resource: ResourceOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Show the last events that were quarantined: where they stand, why, and their digest."""
+    notes = [note for note in kafka.noted(_admin()) if resource in (None, note.topic.split(".")[1])]
+    show([{name: getattr(note, name) for name in _COLUMNS} for note in notes], output, columns=_COLUMNS)
+
+
+@app.command()
+def release(resource: Annotated[str, typer.Argument(help="a resource whose source stands still")]) -> None:
+    """Let a source that stands still go on: what is bad of all that stands there now is quarantined."""
+    admin = _admin()
+    stopped = [each for each in kafka.standing(admin, read_policy(admin)) if each.topic.split(".")[1] == resource]
+    kafka.release(admin, stopped)
+    for each in stopped:
+        out.print(f"released   {each.topic}/{each.partition} at {each.standstill.position}")
+    if not stopped:
+        out.print(f"nothing of {resource} stands still")
+
+
+def _admin() -> Connection:
+    return component(load().kafka, ADMIN_ACCOUNT)
