@@ -133,13 +133,14 @@ class Admin:
         return {(place.topic, place.partition): place.offset for place in places if place.offset >= 0}
 
     def create_topics(self, topics: Mapping[str, Topic]) -> None:
-        """Create topics; one that exists is left as it is, whatever its settings."""
+        """Create topics and wait until they are served; one that exists is left as it is, whatever its settings."""
         fresh = [
             NewTopic(name, num_partitions=topic.partitions, replication_factor=-1, config=dict(topic.config))
             for name, topic in topics.items()
         ]
         if fresh:
             self._until_ready(lambda: self._create(fresh))
+            self._until_ready(lambda: self._served(topics))
 
     def alter_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set settings of topics; None returns a setting to the broker's default, what is not named stays."""
@@ -232,6 +233,11 @@ class Admin:
             except Exception as error:
                 if getattr(error, "code", "") != "TOPIC_ALREADY_EXISTS":
                     raise
+
+    def _served(self, topics: Collection[str]) -> None:
+        """Ask the leaders of new topics; until they have heard from the controller they know nothing of them."""
+        if missing := set(topics) - {topic for topic, _ in self.ends(topics)}:
+            raise BrokerBusy(f"creating topic {min(missing)}: no broker lists it yet", "UNKNOWN_TOPIC_OR_PART")
 
     def _until_ready(self, request: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._timeout
