@@ -50,18 +50,20 @@ class Exchange:
             accounts.rotate(self.bus.broker.connection(), database, department, folder / _PASSWORD)
             write_secret(folder / "keys" / "population.key", SecretStr(SECRET.hex()))
         path = folder / f"{client}.toml"
+        ca_file = self.bus.broker.ca_file
         path.write_text(
             f'department = "{department}"\nbootstrap = "{self.bus.broker.bootstrap}"\nclient = "{client}"\n'
-            f'registry = "{self.bus.settings.registry}"\npassword_file = "{_PASSWORD}"\nkey_secrets = "keys"\n',
+            f'registry = "{self.bus.settings.registry}"\npassword_file = "{_PASSWORD}"\nkey_secrets = "keys"\n'
+            + (f'ca_file = "{ca_file}"\n' if ca_file else ""),
             encoding="utf-8",
         )
         return path
 
 
 @contextmanager
-def exchange(home: Path) -> Iterator[Exchange]:
+def exchange(home: Path, *, tls: bool = False) -> Iterator[Exchange]:
     """Start a bus on which `OPEN_READER` reads all unconditional items, `MAILBOX_READER` a mailbox."""
-    with Bus(home, registry=f"http://127.0.0.1:{_free_port()}") as bus:
+    with Bus(home, registry=f"http://127.0.0.1:{_free_port()}", tls=tls) as bus:
         database = engine(bus.settings.database)
         now = clock.now()
         with_sample(database, bus.settings.routers)
