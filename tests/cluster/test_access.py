@@ -47,6 +47,7 @@ ACCOUNTS: Final = {
     "stranger": "shangwu",
     "router": names.ROUTER_ACCOUNT,
     "relay": names.RELAY_ACCOUNT,
+    "monitor": names.MONITOR_ACCOUNT,
 }
 TOPICS: Final = {
     "source": SOURCE,
@@ -69,6 +70,7 @@ GROUPS: Final = {
     "another's group": "tongji.main",
     "router's group": names.ROUTER_GROUP,
     "relay's group": names.RELAY_ACCOUNT,
+    "monitor's group": names.MONITOR_GROUP,
 }
 TRANSACTIONAL_IDS: Final = {
     "router's transactional id": names.router_transactional_id(0),
@@ -81,6 +83,7 @@ OWN: Final = {
     "stranger": ("open channel", "stranger's group", "department's transactional id"),
     "router": ("source", "router's group", "router's transactional id"),
     "relay": ("policy log", "relay's group", "relay's transactional id"),
+    "monitor": ("journal", "monitor's group", "department's transactional id"),
 }
 """What each has of its own, or would have."""
 NEVER: Final = {f"{verb}DelegationToken" for verb in ("Create", "Renew", "Expire", "Describe")}
