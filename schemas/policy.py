@@ -19,12 +19,16 @@ from bianhe.schemas.records.policy import (
     Department,
     Effective,
     Granted,
+    Lifted,
     OpenChannel,
     PolicyRecord,
+    Ratified,
     Resource,
     Resumed,
     Revoked,
+    Stopped,
     Suspended,
+    Target,
     Writers,
 )
 from bianhe.schemas.records.receipt import Receipt
@@ -94,6 +98,15 @@ ResourceKey = tuple[str, int]
 """Code and version of a resource."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A department or a resource that stands still by one person's word, until a second one lifts it."""
+
+    stopped: Stopped
+    since: Moment
+    ratified: Ratified | None = None
+
+
 @dataclass(frozen=True)
 class Policy:
     """All that is in force at `version`, the number of the last record folded.
@@ -118,6 +131,11 @@ class Policy:
     grants: Map[str, GrantInForce] = field(default_factory=Map)
     mailboxes: Map[ResourceKey, Map[str, GrantInForce]] = field(default_factory=Map)
     """The grants of each resource that have a mailbox and have not ended."""
+    stops: Map[tuple[Target, str], Stop] = field(default_factory=Map)
+
+    def is_stopped(self, target: Target, code: str) -> bool:
+        """Whether a department or a resource stands still."""
+        return (target, code) in self.stops
 
 
 EMPTY: Final = Policy()
@@ -141,6 +159,7 @@ class _Folding:
         self._revisions = policy.revisions.mutate()
         self._channels, self._present = policy.open_channels.mutate(), policy.present_channels.mutate()
         self._grants, self._mailboxes = policy.grants.mutate(), policy.mailboxes.mutate()
+        self._stops = policy.stops.mutate()
 
     def take(self, record: PolicyRecord) -> None:
         if record.number != self._version + 1 or record.previous != self._head:
@@ -169,6 +188,8 @@ class _Folding:
                 self._begin(granted)
             case Suspended() | Resumed() | Revoked() | Effective() | Closed():
                 self._change(record)
+            case Stopped() | Ratified() | Lifted() as body:
+                self._stop(record, body)
 
     def _begin(self, granted: Granted) -> None:
         if granted.digest != granted.grant.digest:
@@ -199,6 +220,18 @@ class _Folding:
                 pass
         self._put(grant)
 
+    def _stop(self, record: PolicyRecord, body: Stopped | Ratified | Lifted) -> None:
+        """Stopping twice, or lifting what is not stopped, changes nothing."""
+        key = body.target, body.code
+        standing = self._stops.get(key)
+        match body:
+            case Stopped() if standing is None:
+                self._stops[key] = Stop(body, Moment(record.number, record.at))
+            case Ratified() if standing is not None:
+                self._stops[key] = replace(standing, ratified=body)
+            case Lifted() if standing is not None:
+                del self._stops[key]
+
     def _put(self, given: GrantInForce) -> None:
         number, key = given.grant.number, (given.grant.resource, given.grant.version)
         self._grants[number] = given
@@ -227,4 +260,5 @@ class _Folding:
             present_channels=self._present.finish(),
             grants=self._grants.finish(),
             mailboxes=self._mailboxes.finish(),
+            stops=self._stops.finish(),
         )

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from bianhe.schemas.errors import Fatal, Rejected
-from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord
+from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord, Stopped
 
 SEED_BYTES: Final = 32
 
@@ -37,6 +37,8 @@ class Role(StrEnum):
     """What a key is for."""
 
     RELAY = "relay"
+    BREAK_GLASS = "break-glass"
+    """May stop, and nothing else."""
 
 
 class SigningKey:
@@ -101,12 +103,17 @@ class PinnedKeys:
     def read(self, values: Iterable[bytes | None]) -> list[PolicyRecord]:
         """The next records of the log, to be folded: decoded, and the newest one's signature verified.
 
-        The chain carries it to all before: who signs has verified what it signs on top of. So the cost is one signature
-        for each reading. Raises BrokenPolicyLog, and UntrustedPolicyLog where it is not signed.
+        The chain carries it to all before: the relay has verified what it signs on top of. So the cost is one signature
+        for each reading. A stop by break-glass carries nothing but itself. Raises BrokenPolicyLog, and
+        UntrustedPolicyLog where it is not signed.
         """
         records = [PolicyRecord.decode(value or b"") for value in values]
-        if records and self.signer(records[-1]) is None:
-            raise _untrusted(records[-1])
+        for record in reversed(records):
+            signer = self.signer(record)
+            if signer is Role.RELAY:
+                break
+            if signer is None or not isinstance(record.body, Stopped):
+                raise _untrusted(record, signer)
         return records
 
     def check_pinned(self, key: SigningKey, role: Role) -> None:
@@ -127,8 +134,10 @@ def pinned(keys: Iterable[tuple[Role, SigningKey]]) -> str:
     return head + "".join(f'{role} = ["{key.public}"]\n' for role, key in keys)
 
 
-def _untrusted(record: PolicyRecord) -> UntrustedPolicyLog:
+def _untrusted(record: PolicyRecord, signer: Role | None) -> UntrustedPolicyLog:
     how = "is not signed" if not record.signature else "is signed by no pinned key"
+    if signer is not None:
+        how = f"is signed by the {signer} key, which may only stop"
     return UntrustedPolicyLog(
         f"record {record.number} of the policy log {how}",
         cause="someone else wrote it, or the registry signs with a key that is not in policy-keys.toml here",

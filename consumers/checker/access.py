@@ -20,6 +20,7 @@ _BUS_WRITES = {
     ),
     names.RELAY_ACCOUNT: (names.POLICY, names.RELAY_TRANSACTIONAL_ID),
     names.MONITOR_ACCOUNT: (names.MONITOR_PREFIX,),
+    names.BREAK_GLASS_ACCOUNT: (names.POLICY, names.RELAY_TRANSACTIONAL_ID),
 }
 """What each component may write: whoever else writes to the bus is none of it."""
 
@@ -39,15 +40,22 @@ def judge(bus: Bus, timeline: Timeline, report: Report) -> None:
 
 def _carried(timeline: Timeline) -> Iterator[Rule]:
     enabled = {code for code, department in timeline.departments.items() if department["enabled"]}
+    enabled -= {code for target, code in timeline.stopped if target == "department"}
     for source, provider in timeline.providers.items():
         if provider in enabled:
             yield Rule(provider, "WRITE", "TOPIC", source)
     for department, topic in timeline.readers.values():
-        if department in enabled:
+        if department in enabled and ("resource", _resource(topic)) not in timeline.stopped:
             yield Rule(department, "READ", "TOPIC", topic)
     for code in enabled:
         for client in timeline.departments[code]["clients"]:
             yield Rule(code, "READ", "GROUP", names.group(code, client))
+
+
+def _resource(topic: str) -> str:
+    """The resource that a delivery topic carries."""
+    parts = topic.split(".")
+    return parts[2] if topic.startswith(names.GRANT_PREFIX) else parts[1]
 
 
 def _is_of_the_bus(rule: Rule) -> bool:

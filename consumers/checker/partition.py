@@ -200,8 +200,8 @@ class Partition:
         """What passed a view by while it stood still must have come to it by a load."""
         view = track.view
         for each in self._live.under(view.feed.stood_still):
-            if view.load.end < min(each.end, view.stands_at):
-                message = f"source records {each.begin} to {each.end} passed it by in a suspension and never came"
+            if each.begin < view.stands_at and view.load.end < min(each.end, view.stands_at):
+                message = f"source records {each.begin} to {each.end} passed it by while it stood still and never came"
                 track.findings.append(Finding(Kind.MISSING, *track.place, track.stream.reading.extent.end, message))
 
     def _take(self, entry: Entry, tracks: Iterable[Track]) -> None:
@@ -296,7 +296,7 @@ class Partition:
             message = f"the state of {place} says bus_seq {view.state['seq']}, due were {view.seq}"
             self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, message)
         # One that stands still was live before; one that never joined is where its load is.
-        most = self._live.end if view.stands_at == FOR_EVER or view.feed.suspended else view.load.end
+        most = self._live.end if view.stands_at == FOR_EVER or view.feed.halted else view.load.end
         if view.state["position"] > most:
             message = f"the state of {place} is {view.state['position']}, its journal ends at {most}"
             self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, message)

@@ -37,19 +37,26 @@ class Feed:
     """First millisecond after the term."""
     spans: list[list[int]] = field(default_factory=list)
     """From the first version to before the last one of each stretch in which it was fed."""
-    suspended: bool = False
-    """Whether its grant was suspended at some time."""
+    halted: bool = False
+    """Whether it stood still at some time, suspended or stopped."""
     edge: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def resource(self) -> str:
+        return self.source.split(".")[1]
 
     def active(self, version: int) -> bool:
         return any(begin <= version < end for begin, end in self.spans)
 
     def stood_still(self, version: int) -> bool:
-        """Whether its grant was suspended then, and went on later."""
-        return self.spans[0][0] <= version < self.spans[-1][0] and not self.active(version)
+        """Whether it stood still then, and went on later."""
+        return bool(self.spans) and self.spans[0][0] <= version < self.spans[-1][0] and not self.active(version)
 
-    def ends(self, version: int) -> None:
-        if self.spans and self.spans[-1][1] == FOR_EVER:
+    def turn(self, version: int, fed: bool) -> None:
+        """From this version on it is fed, or it is not."""
+        if fed and not self.active(version):
+            self.spans.append([version, FOR_EVER])
+        elif not fed and self.active(version):
             self.spans[-1][1] = version
 
 
@@ -71,6 +78,22 @@ class Timeline:
     """Number of every grant, to the last of its records that counted."""
     given: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Number of every grant, to department and topic."""
+    present: dict[str, str] = field(default_factory=dict)
+    """Source topic to the open channel that is written now."""
+    stopped: set[tuple[str, str]] = field(default_factory=set)
+    """What stands still by break-glass: `department` or `resource`, and its code."""
+
+    def turn(self, version: int, feeds: Iterable[Feed]) -> None:
+        """Feed these from this version on, or not, as the log says now."""
+        for feed in feeds:
+            department, _ = self.given.get(feed.grant, ("", ""))
+            state = self.standing.get(feed.grant, "granted")
+            ended = (
+                state in ("revoked", "effective", "closed") if feed.grant else self.present[feed.source] != feed.topic
+            )
+            still = state == "suspended" or {("department", department), ("resource", feed.resource)} & self.stopped
+            feed.halted |= bool(still) and not ended
+            feed.turn(version, not still and not ended)
 
     def contract(self, source: str, version: int) -> Document:
         """The latest contract of a source under a version."""
@@ -136,23 +159,26 @@ def _take(timeline: Timeline, number: int, body: Document, report: Report) -> No
             _granted(timeline, number, body)
         case "suspended" | "resumed" | "revoked" | "effective" | "closed":
             _changed(timeline, number, body)
+        case "stopped" | "lifted" as kind:
+            stop = body["target"], body["code"]
+            (timeline.stopped.add if kind == "stopped" else timeline.stopped.discard)(stop)
+            timeline.turn(number, timeline.feeds.values())
+        case "ratified":
+            pass
         case kind:
             report.doubt(f"policy record {number} is of the kind {kind!r}, which the checker does not know")
 
 
 def _open_channel(timeline: Timeline, number: int, body: Document) -> None:
     source = names.source_topic(body["resource"], body["version"])
-    for feed in timeline.feeds.values():
-        if feed.source == source and not feed.grant:
-            feed.ends(number)
     items = frozenset(
         each["name"]
         for each in json.loads(body["view_schema"])["fields"]
         if not each["name"].startswith(("bus_", "event_"))
     )
-    timeline.feeds[body["topic"]] = Feed(
-        body["topic"], source, body["schema_id"], "", items, spans=[[number, FOR_EVER]]
-    )
+    timeline.feeds[body["topic"]] = Feed(body["topic"], source, body["schema_id"], "", items)
+    timeline.present[source] = body["topic"]
+    timeline.turn(number, [each for each in timeline.feeds.values() if each.source == source and not each.grant])
 
 
 _FOLLOWS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -179,12 +205,8 @@ def _changed(timeline: Timeline, number: int, body: Document) -> None:
             timeline.readers[grant] = given
         return
     feed = timeline.feeds[topic]
-    if kind in ("suspended", "revoked"):
-        feed.suspended |= kind == "suspended"
-        feed.ends(number)
-    elif kind == "resumed" and not feed.active(number):
-        feed.spans.append([number, FOR_EVER])
-    elif kind == "effective":
+    timeline.turn(number, [feed])
+    if kind == "effective":
         timeline.readers.pop(grant)
         feed.edge = {int(partition): offset for partition, offset in body["edge"].items()}
 
@@ -206,7 +228,7 @@ def _granted(timeline: Timeline, number: int, body: Document) -> None:
             {mask["item"]: (mask["kind"], mask["argument"]) for mask in grant["masks"]},
             tuple((each["item"], each["operator"], tuple(each["values"])) for each in grant["row_rule"]),
             int(end.timestamp()) * 1000,
-            [[number, FOR_EVER]],
         )
+        timeline.turn(number, [timeline.feeds[topic]])
     if hashlib.sha256(rfc8785.dumps(grant)).hexdigest() != body["digest"]:
         raise ValueError(f"{grant['number']} does not have the hash that its record names")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from hashlib import blake2b
 from typing import Final
 
 from bianhe.consumers.router.partition import PartitionState
-from bianhe.consumers.router.plan import Route
+from bianhe.consumers.router.plan import Route, RoutingPlan
 from bianhe.consumers.router.routing import (
     Quarantine,
     Routed,
@@ -27,6 +27,8 @@ from bianhe.schemas.walk import number
 _SNAPSHOT: Final = wire.long(EVENT_KINDS.index("SNAPSHOT"))
 _BUS_FIELDS: Final = 3
 NOTHING: Final = Routed([])
+Source = tuple[str, int]
+"""A source topic and one of its partitions."""
 
 
 class Loading:
@@ -137,6 +139,27 @@ class Loading:
 
     def _deliver_on(self) -> None:
         self.next = self.state.committed
+
+
+def followed(
+    loadings: Mapping[tuple[Source, str], Loading], plan: RoutingPlan, states: Mapping[Source, PartitionState]
+) -> dict[tuple[Source, str], Loading]:
+    """The loads of all that is behind and delivered under a plan, those that run already among them.
+
+    One that was let go meanwhile begins anew where its view stands, which is not where it is remembered to be.
+    """
+    behind = {}
+    for source, state in states.items():
+        route = plan.routes[source[0]]
+        delivered = {delivery.topic for delivery in route.deliveries}
+        for topic, view in state.behind.items():
+            if topic in delivered:
+                loading = loadings.get((source, topic))
+                if loading is None or loading.view != view:
+                    loading = Loading(route, topic, source[1], view)
+                loading.follow(route, topic)
+                behind[source, topic] = loading
+    return behind
 
 
 def as_snapshot(value: bytes) -> bytes:

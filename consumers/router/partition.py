@@ -62,12 +62,12 @@ class PartitionState:
                 self._begun.add(delivery.topic)
 
     def aim(self, route: Route) -> None:
-        """Between transactions: begin new views, halt suspended ones, and deliver to all that are not behind."""
+        """Between transactions: begin new views, halt what stands still, and deliver to all that are not behind."""
         if route is self._route:
             return
         self._route = route
         self.begin_views(route.deliveries)
-        self._halt(route.suspended)
+        self._halt(route.still)
         deliveries = [each for each in route.deliveries if self.views[each.topic].joined]
         self.topics = tuple(each.topic for each in deliveries)
         self.filtered = [(lane, each) for lane, each in enumerate(deliveries) if each.filtered]
@@ -76,13 +76,17 @@ class PartitionState:
         self.delivering = {head: slicer.delivering(self.lanes) for head, slicer in route.slicers.items()}
 
     def _halt(self, topics: Iterable[str]) -> None:
-        """Views that went with the live flow stand still at its position; resumed, they catch up from there."""
+        """Views that went with the live flow stand still at its position; let go on, they catch up from there."""
         for topic in topics:
             view = self.views.get(topic)
             if view is not None and view.joined:
                 self.views[topic] = replace(view, position=self.committed, joined=False)
                 self._begun.add(topic)
                 self.held.pop(topic, None)
+
+    def loaded(self, topic: str, view: ViewPosition) -> None:
+        """A transaction of its load has brought a view this far; it is still behind."""
+        self.views[topic] = view
 
     def join(self, topic: str, view: ViewPosition, held: set[bytes] | None) -> None:
         """A view that was behind has come to the present position, and goes with the live flow from here."""

@@ -12,7 +12,7 @@ from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.lanes import NO_TERM
 from bianhe.schemas.policy import GrantInForce, GrantState, Policy
-from bianhe.schemas.records.policy import OpenChannel, Resource
+from bianhe.schemas.records.policy import OpenChannel, Resource, Target
 from bianhe.schemas.slicer import Slicer
 from bianhe.schemas.view import View, channel_view, grant_view
 
@@ -44,10 +44,10 @@ class Route:
     slicers: Mapping[bytes, Slicer]
     """By a record's head, magic byte and schema id: it may be written under an earlier revision."""
     deliveries: tuple[Delivery, ...]
-    suspended: frozenset[str]
-    """Delivery topics whose grant is suspended: each stands still where it is."""
+    still: frozenset[str]
+    """Delivery topics that are suspended or stopped: each stands still where it is."""
     made_of: object = field(repr=False, compare=False)
-    """Revisions, open channel and mailboxes: where they are the same, a new plan keeps the compiled route."""
+    """Revisions, channel, mailboxes, stops: where they are the same, a new plan keeps the compiled route."""
 
     def only(self, topics: Collection[str]) -> Route:
         """The same route with these of its deliveries."""
@@ -88,7 +88,8 @@ def compile_plan(policy: Policy, pseudonym_key: bytes | None, previous: RoutingP
     routes = {}
     for key, resource in policy.resources.items():
         source = names.source_topic(resource.code, resource.version)
-        made_of = policy.revisions[key], policy.present_channels.get(key), policy.mailboxes.get(key)
+        channel, grants = policy.present_channels.get(key), policy.mailboxes.get(key)
+        made_of = policy.revisions[key], channel, grants, _stopped(policy, resource.code, channel, grants)
         known = kept.get(source)
         if known is None or known.made_of != made_of:
             known = _route(source, *made_of, pseudonym_key)
@@ -101,17 +102,18 @@ def _route(
     revisions: tuple[Resource, ...],
     channel: OpenChannel | None,
     grants: Mapping[str, GrantInForce] | None,
+    stopped: frozenset[str],
     pseudonym_key: bytes | None,
 ) -> Route:
     contract = Contract.parse(revisions[-1].contract)
     views = _Views(pseudonym_key)
     deliveries = []
-    if channel is not None:
+    if channel is not None and channel.topic not in stopped:
         slot = views.slot(channel_view(contract, channel.view_schema), None)
         deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False))
     mailboxes = sorted((grants or {}).values(), key=lambda grant: grant.topic)
-    suspended = frozenset(each.topic for each in mailboxes if each.state is GrantState.SUSPENDED)
-    for mailbox in (each for each in mailboxes if each.topic not in suspended):
+    still = stopped | {each.topic for each in mailboxes if each.state is GrantState.SUSPENDED}
+    for mailbox in (each for each in mailboxes if each.topic not in still):
         view = grant_view(contract, mailbox.grant)
         slot = views.slot(view, mailbox.grant.number)
         granted = mailbox.granted
@@ -119,7 +121,22 @@ def _route(
             _delivery(granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule))
         )
     slicers = {wire.frame(revision.schema_id, b""): views.slicer(revision.contract) for revision in revisions}
-    return Route(source, slicers, tuple(deliveries), suspended, (revisions, channel, grants))
+    return Route(source, slicers, tuple(deliveries), still, (revisions, channel, grants, stopped))
+
+
+def _stopped(
+    policy: Policy, resource: str, channel: OpenChannel | None, grants: Mapping[str, GrantInForce] | None
+) -> frozenset[str]:
+    """The delivery topics of a resource that break-glass lets stand still."""
+    if not policy.stops:
+        return frozenset()
+    whole = policy.is_stopped(Target.RESOURCE, resource)
+    mailboxes = {
+        each.topic
+        for each in (grants or {}).values()
+        if whole or policy.is_stopped(Target.DEPARTMENT, each.grant.department)
+    }
+    return frozenset(mailboxes | {channel.topic} if whole and channel is not None else mailboxes)
 
 
 def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool) -> Delivery:

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "policy": "The policy log: the one order of all decisions.",
     "receipt": "Receipts (回执): the evidence of revocations.",
     "quarantine": "Quarantine (隔离): events that cannot be trusted.",
+    "stop": "Stop a department or a resource at once (break-glass).",
     "sync": "Compare the cluster with the catalog, and make them equal.",
 }
 """What `bianhe --help` lists; each command is the module of its name, with an `app` or a function of that name."""

@@ -31,12 +31,14 @@ from bianhe.infra.kafka.session import check_login
 from bianhe.infra.pki import Certificate
 from bianhe.infra.settings import data_home
 from bianhe.registry.clocks.sql import calendar as working_days
+from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.migrations import revisions
 from bianhe.registry.policy.chain import check_witness
 from bianhe.registry.policy.sql import highest_number, number_of, pending
 from bianhe.registry.quarantine.kafka import standing
 from bianhe.registry.revocation.kafka import Acknowledgements
 from bianhe.registry.sql import DatabaseUnusable, transaction, turn
+from bianhe.registry.stops.stop import in_force
 from bianhe.registry.sync.kafka import plan_cluster
 from bianhe.schemas import names, slicer
 from bianhe.schemas.errors import BusError
@@ -235,6 +237,16 @@ def policy_log(installation: Installation) -> Iterator[Verdict]:
     yield ok(f"{policy.version} records, the chain is whole, ends in {policy.head[:12]}")
 
 
+def stops(installation: Installation) -> Iterator[Verdict]:
+    try:
+        with transaction(installation.database) as connection:
+            known = working_days(connection)
+    except BusError:
+        # What stands still is to be seen without the database too; then weeks are plain ones.
+        known = Calendar()
+    yield from judgement.stops(list(in_force(installation.policy_log.policy, known)), clock.now())
+
+
 def relay(installation: Installation) -> Iterator[Verdict]:
     # The database first: what it has read back must stand on a log that is read later.
     with transaction(installation.database) as connection:
@@ -304,6 +316,7 @@ CHECKS: Final = (
     Check("replication", replication, (_BROKERS,)),
     Check("clocks", clocks, (_BROKERS,)),
     Check(_POLICY_LOG, policy_log, (_BROKERS,)),
+    Check("stops", stops, (_POLICY_LOG,)),
     Check("relay", relay, (_DATABASE, _POLICY_LOG)),
     Check("router", router, (_POLICY_LOG,)),
     Check("router lag", lag, (_POLICY_LOG,)),

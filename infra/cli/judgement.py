@@ -16,7 +16,9 @@ from bianhe.infra.kafka.admin import Replicas
 from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.quarantine.kafka import Standing
+from bianhe.registry.stops.stop import StopInForce
 from bianhe.registry.sync.plan import Plan, Sign
+from bianhe.schemas.grant import CITY_TIME
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.journal import Quarantined
 from bianhe.schemas.slicer import Engine
@@ -198,6 +200,22 @@ def registry_silent(url: str, reason: str) -> Verdict:
         f"{reason}: it is stopped, the address is wrong, or the network between is closed",
         "start it (bianhe up, or python -m bianhe.registry), or correct the setting `registry`",
     )
+
+
+def stops(in_force: Sequence[StopInForce], now: datetime) -> Iterator[Verdict]:
+    """What stands still by one person's word; a fault where no second person has answered in time."""
+    today = now.astimezone(CITY_TIME).date()
+    for each in in_force:
+        stopped = each.stop.stopped
+        fact = f"{stopped.target} {stopped.code} is stopped by {stopped.decided_by}: {stopped.reason}"
+        if each.ratified:
+            yield Verdict(State.WARNING, fact, "a second person has ratified it", "bianhe stop lift, when it is over")
+        else:
+            state = State.FAULT if each.overdue(today) else State.WARNING
+            cause = f"a second person has until {each.due.day} to ratify or lift it"
+            yield Verdict(state, fact, cause, f"bianhe stop ratify|lift {stopped.target} {stopped.code} --by <name>")
+    if not in_force:
+        yield ok("nothing is stopped")
 
 
 def relay(waiting: Sequence[OutboxRow], highest: int, policy: Policy, now: datetime) -> Iterator[Verdict]:

@@ -20,8 +20,11 @@ from bianhe.schemas.records.policy import (
     Closed,
     Department,
     Granted,
+    Lifted,
     OpenChannel,
+    Ratified,
     Resource,
+    Stopped,
     Writers,
 )
 from bianhe.schemas.signatures import Role
@@ -82,6 +85,8 @@ def about(body: Body) -> str:
             return ", ".join(ids)
         case Department(code=code) | Resource(code=code):
             return code
+        case Stopped(target=target, code=code) | Ratified(target=target, code=code) | Lifted(target=target, code=code):
+            return f"{target} {code}"
         case OpenChannel(topic=topic):
             return topic
         case Granted(grant=grant, topic=topic):

@@ -6,9 +6,11 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from uuid import uuid4
 
 import structlog
 from confluent_kafka import KafkaException
@@ -29,7 +31,7 @@ from bianhe.registry.sql import transaction
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError, Fatal, Transient
 from bianhe.schemas.policy import EMPTY, Policy, fold
-from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord
+from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord, Stopped
 from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey, pinned
 
 TRANSACTION_SECONDS: Final = 10.0
@@ -99,6 +101,11 @@ class PolicyLog:
             self._advance()
         return self.policy
 
+    def ends_by_hand(self) -> bool:
+        """Whether the newest record is a stop by break-glass: who wrote it is gone, so nobody shuts it out in turn."""
+        self.catch_up()
+        return bool(self.records) and self.keys.signer(self.records[-1]) is Role.BREAK_GLASS
+
     def id_of(self, number: int) -> str:
         """The id of a numbered record, as far as the log was read; empty where there is none."""
         return self.records[number - 1].id if 0 < number <= len(self.records) else ""
@@ -131,6 +138,20 @@ def read_policy(connection: Connection) -> Policy:
     check_login(connection)
     with PolicyLog(connection) as policy_log:
         return policy_log.catch_up()
+
+
+def append_stop(connection: Connection, key: SigningKey, stop: Stopped, at: datetime) -> int:
+    """Append a stop at once, with a credential and a key of its own and no database; returns its number.
+
+    Whoever had the log is shut out and takes it over again.
+    """
+    check_login(connection)
+    writer = _Writer(connection, key, Role.BREAK_GLASS)
+    try:
+        writer.append([OutboxRow(str(uuid4()), at, stop)])
+        return writer.log.policy.version
+    finally:
+        writer.log.close()
 
 
 class Relay:
@@ -172,12 +193,19 @@ class Relay:
             try:
                 writer.append(rows)
             except ClientBroken as fault:
-                self.close()
-                raise ShutOut(
-                    "this relay was shut out of the policy log",
-                    cause=f"another registry runs, and has the transactional id bus.policy ({fault})",
-                    cure="stop one of the two; what was decided is in the database and comes onto the log",
-                ) from fault
+                try:
+                    by_hand = writer.log.ends_by_hand()
+                finally:
+                    self.close()
+                if not by_hand:
+                    raise ShutOut(
+                        "this relay was shut out of the policy log",
+                        cause=f"another registry runs, and has the transactional id bus.policy ({fault})",
+                        cure="stop one of the two; what was decided is in the database and comes onto the log",
+                    ) from fault
+                log.warning("someone stopped something by break-glass; the log is taken over again")
+                writer = self._writer = self._open()
+                continue
             except BusError:
                 self.close()
                 raise
@@ -232,12 +260,12 @@ class Relay:
 class _Writer:
     """One life of the transactional producer: shuts its predecessor out, reads the log, appends."""
 
-    def __init__(self, connection: Connection, key: SigningKey) -> None:
+    def __init__(self, connection: Connection, key: SigningKey, role: Role = Role.RELAY) -> None:
         self._connection = connection
         self._key = key
         self.log = PolicyLog(connection)
         # Before anybody is shut out: what nobody would believe must not take the place of what they do.
-        self.log.keys.check_pinned(key, Role.RELAY)
+        self.log.keys.check_pinned(key, role)
         self._producer = clients.transactional_producer(
             connection, names.RELAY_TRANSACTIONAL_ID, TRANSACTION_SECONDS, linger_ms=0
         )

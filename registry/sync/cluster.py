@@ -106,6 +106,8 @@ class Desired:
     quotas: Mapping[str | None, Quota]
     ended: Mapping[AccessRule, str]
     """Access rules that a grant once carried, and that grant."""
+    stopped: Mapping[AccessRule, str]
+    """Access rules that would stand but for a stop, and what would carry them."""
     departments: frozenset[str]
     """Every department that was ever on the log, enabled or not: their accounts and groups are managed."""
     subjects: Mapping[tuple[str, int], str] = field(default_factory=dict)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from bianhe.registry.sync.cluster import AccessRule, Desired, Pattern, Quota, ResourceKind, Topic
 from bianhe.schemas import names
-from bianhe.schemas.policy import GrantInForce, Policy
+from bianhe.schemas.policy import EMPTY, GrantInForce, Policy
+from bianhe.schemas.records.policy import Target
 from bianhe.schemas.records.state import STATE_PARTITIONS
 
 DEFAULT_QUOTA: Final = Quota.both(1_000_000)
@@ -47,6 +49,11 @@ def desired(policy: Policy) -> Desired:
             rule: number
             for number, grant in policy.grants.items()
             if not grant.readable and (rule := reading_rule(grant)) not in rules
+        },
+        stopped={
+            rule: reason
+            for rule, reason in _department_rules(replace(policy, stops=EMPTY.stops)).items()
+            if rule not in rules
         },
         departments=frozenset(policy.departments),
         subjects=dict(_subjects(policy)),
@@ -108,7 +115,7 @@ def _entity_configs(erasure_days: int, bytes_max: int) -> dict[str, str]:
 
 def _component_rules() -> dict[AccessRule, str]:
     """The least that the components need; bus-admin is a super user and needs none."""
-    router, relay, monitor = names.ROUTER_ACCOUNT, names.RELAY_ACCOUNT, names.MONITOR_ACCOUNT
+    router, monitor = names.ROUTER_ACCOUNT, names.MONITOR_ACCOUNT
     topic, prefixed = ResourceKind.TOPIC, Pattern.PREFIXED
     rules = [
         AccessRule(router, "READ", topic, names.SOURCE_PREFIX, prefixed),
@@ -120,10 +127,16 @@ def _component_rules() -> dict[AccessRule, str]:
         *(AccessRule(router, "WRITE", topic, name) for name in (names.JOURNAL, names.ROUTER_STATE, names.QUARANTINE)),
         *(AccessRule(router, "WRITE", topic, name, prefixed) for name in (names.OPEN_PREFIX, names.GRANT_PREFIX)),
         AccessRule(router, "WRITE", ResourceKind.TRANSACTIONAL_ID, f"{names.ROUTER_GROUP}.", prefixed),
-        AccessRule(relay, "READ", topic, names.POLICY),
-        AccessRule(relay, "WRITE", topic, names.POLICY),
-        AccessRule(relay, "DESCRIBE", ResourceKind.GROUP, names.RELAY_ACCOUNT),
-        AccessRule(relay, "WRITE", ResourceKind.TRANSACTIONAL_ID, names.RELAY_TRANSACTIONAL_ID),
+        *(
+            rule
+            for writer in (names.RELAY_ACCOUNT, names.BREAK_GLASS_ACCOUNT)
+            for rule in (
+                AccessRule(writer, "READ", topic, names.POLICY),
+                AccessRule(writer, "WRITE", topic, names.POLICY),
+                AccessRule(writer, "DESCRIBE", ResourceKind.GROUP, writer),
+                AccessRule(writer, "WRITE", ResourceKind.TRANSACTIONAL_ID, names.RELAY_TRANSACTIONAL_ID),
+            )
+        ),
         *(AccessRule(monitor, "READ", topic, name) for name in (names.POLICY, names.JOURNAL)),
         *(AccessRule(monitor, each, topic, names.MONITOR_PREFIX, prefixed) for each in ("READ", "WRITE", "CREATE")),
         AccessRule(monitor, "READ", ResourceKind.GROUP, names.MONITOR_GROUP),
@@ -132,13 +145,16 @@ def _component_rules() -> dict[AccessRule, str]:
 
 
 def _department_rules(policy: Policy) -> dict[AccessRule, str]:
-    """Literal rules of the enabled departments: write their sources, read what their grants carry, as their clients."""
+    """Literal rules of the enabled departments: write their sources, read what their grants carry, as their clients.
+
+    A stopped department has none; of a stopped resource nothing is read, while its provider may go on publishing.
+    """
     reasons: dict[AccessRule, list[str]] = defaultdict(list)
     for resource in policy.resources.values():
         source = names.source_topic(resource.code, resource.version)
         reasons[AccessRule(resource.provider, "WRITE", ResourceKind.TOPIC, source)].append(f"resource {resource.code}")
     for number, grant in policy.grants.items():
-        if grant.readable:
+        if grant.readable and not policy.is_stopped(Target.RESOURCE, grant.grant.resource):
             reasons[reading_rule(grant)].append(number)
     for department in policy.departments.values():
         for client in department.clients:
@@ -148,7 +164,9 @@ def _department_rules(policy: Policy) -> dict[AccessRule, str]:
     return {
         rule: ", ".join(sorted(carriers))
         for rule, carriers in reasons.items()
-        if rule.account in policy.departments and policy.departments[rule.account].enabled
+        if rule.account in policy.departments
+        and policy.departments[rule.account].enabled
+        and not policy.is_stopped(Target.DEPARTMENT, rule.account)
     }
 
 

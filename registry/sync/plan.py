@@ -201,6 +201,8 @@ def _ours(account: str, desired: Desired) -> bool:
 
 
 def _why_removed(rule: AccessRule, desired: Desired) -> str:
+    if rule in desired.stopped:
+        return f"{desired.stopped[rule]} is stopped"
     if rule in desired.ended:
         return f"{desired.ended[rule]} has ended"
     return "no grant; added outside the catalog"

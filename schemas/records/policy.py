@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -128,8 +129,56 @@ class Closed(Canonical):
 Change = Suspended | Resumed | Revoked | Effective | Closed
 """What comes upon a grant after it was given."""
 
+
+class Target(StrEnum):
+    """What can be stopped at once."""
+
+    DEPARTMENT = "department"
+    RESOURCE = "resource"
+
+
+class Stopped(Canonical):
+    """One person stops a department or a resource at once (break-glass); a second one ratifies or lifts it."""
+
+    kind: Literal["stopped"] = "stopped"
+    target: Target
+    code: str
+    reason: str
+    decided_by: str
+
+
+class Ratified(Canonical):
+    """A second person stands by a stop."""
+
+    kind: Literal["ratified"] = "ratified"
+    target: Target
+    code: str
+    decided_by: str
+
+
+class Lifted(Canonical):
+    """A second person ends a stop: all goes on from where it stood still."""
+
+    kind: Literal["lifted"] = "lifted"
+    target: Target
+    code: str
+    decided_by: str
+
+
 Body = Annotated[
-    Writers | Department | Resource | OpenChannel | Granted | Suspended | Resumed | Revoked | Effective | Closed,
+    Writers
+    | Department
+    | Resource
+    | OpenChannel
+    | Granted
+    | Suspended
+    | Resumed
+    | Revoked
+    | Effective
+    | Closed
+    | Stopped
+    | Ratified
+    | Lifted,
     Field(discriminator="kind"),
 ]
 _BODY: Final[TypeAdapter[Body]] = TypeAdapter(Body)

@@ -48,6 +48,7 @@ ACCOUNTS: Final = {
     "router": names.ROUTER_ACCOUNT,
     "relay": names.RELAY_ACCOUNT,
     "monitor": names.MONITOR_ACCOUNT,
+    "break-glass": names.BREAK_GLASS_ACCOUNT,
 }
 TOPICS: Final = {
     "source": SOURCE,
@@ -71,6 +72,7 @@ GROUPS: Final = {
     "router's group": names.ROUTER_GROUP,
     "relay's group": names.RELAY_ACCOUNT,
     "monitor's group": names.MONITOR_GROUP,
+    "break-glass's group": names.BREAK_GLASS_ACCOUNT,
 }
 TRANSACTIONAL_IDS: Final = {
     "router's transactional id": names.router_transactional_id(0),
@@ -84,6 +86,7 @@ OWN: Final = {
     "router": ("source", "router's group", "router's transactional id"),
     "relay": ("policy log", "relay's group", "relay's transactional id"),
     "monitor": ("journal", "monitor's group", "department's transactional id"),
+    "break-glass": ("policy log", "break-glass's group", "relay's transactional id"),
 }
 """What each has of its own, or would have."""
 NEVER: Final = {f"{verb}DelegationToken" for verb in ("Create", "Renew", "Expire", "Describe")}

@@ -18,13 +18,13 @@ from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import clients
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.chain import LogUnlikeDatabase
-from bianhe.registry.policy.kafka import PolicyLog, ShutOut, read_policy
+from bianhe.registry.policy.kafka import PolicyLog, ShutOut, append_stop, read_policy, signing_key
 from bianhe.registry.sql import transaction
-from bianhe.schemas.names import POLICY, RELAY_ACCOUNT
-from bianhe.schemas.records.policy import BrokenPolicyLog
-from bianhe.schemas.signatures import UntrustedPolicyLog
+from bianhe.schemas.names import BREAK_GLASS_ACCOUNT, POLICY, RELAY_ACCOUNT
+from bianhe.schemas.records.policy import BrokenPolicyLog, Stopped, Target
+from bianhe.schemas.signatures import Role, UntrustedPolicyLog
 from support.broker import eventually
-from support.policies import department, records, revoked
+from support.policies import AT, department, records, revoked
 from support.policy_bus import PolicyBus
 
 KILLS = 5
@@ -134,6 +134,16 @@ def test_a_log_that_is_not_the_one_the_database_knows_is_not_appended_to(bus: Po
     with transaction(bus.engine) as database:
         database.execute(sql.outbox.update().where(sql.outbox.c.number == version + 1).values(number=version))
     bus.relay.drain()
+    assert_each_row_once(bus)
+
+
+def test_break_glass_needs_no_database_and_the_relay_that_it_shut_out_goes_on(bus: PolicyBus) -> None:
+    version = bus.decide(department("j1"))
+    key = signing_key(bus.secrets, Role.BREAK_GLASS)
+    stop = Stopped(target=Target.DEPARTMENT, code="j1", reason="演练", decided_by="值班员")
+    assert append_stop(bus.component(BREAK_GLASS_ACCOUNT), key, stop, AT) == version + 1
+    assert bus.decide(department("j2")) == version + 2
+    assert read_policy(bus.admin).is_stopped(Target.DEPARTMENT, "j1")
     assert_each_row_once(bus)
 
 

@@ -25,7 +25,11 @@ SOURCE, OPEN = "source.people.v1", "open.people.v1.r1"
 FILTERED, MASKED = "grant.renshe.people.v1.g-2026-0001", "grant.tongji.people.v1.g-2026-0002"
 CONTRACT_ID, PSEUDONYM_KEY = 100, bytes(range(32))
 RELAY_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-POLICY_KEYS = f'relay = ["{RELAY_KEY.public_key().public_bytes_raw().hex()}"]'
+STOP_KEY = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
+POLICY_KEYS = "".join(
+    f'{role} = ["{key.public_key().public_bytes_raw().hex()}"]\n'
+    for role, key in (("relay", RELAY_KEY), ("break-glass", STOP_KEY))
+)
 KIND = {"type": "enum", "name": "EventKind", "symbols": ["CREATED", "CHANGED", "CANCELLED", "CORRECTED", "SNAPSHOT"]}
 EVENT = [
     {"name": "event_id", "type": "string"},
@@ -152,9 +156,10 @@ def unbook(name: str, value: bytes) -> dict[str, Any]:
 
 
 def signed(record: Mapping[str, Any]) -> bytes:
-    """A policy record as the relay writes it."""
+    """A policy record as the relay writes it, or break-glass a stop."""
     unsigned = {name: value for name, value in record.items() if name != "signature"}
-    return rfc8785.dumps({**unsigned, "signature": RELAY_KEY.sign(rfc8785.dumps(unsigned)).hex()})
+    key = STOP_KEY if record["body"]["kind"] == "stopped" else RELAY_KEY
+    return rfc8785.dumps({**unsigned, "signature": key.sign(rfc8785.dumps(unsigned)).hex()})
 
 
 @dataclass
@@ -223,6 +228,9 @@ class Made:
         """When the term of the filtered view ends: with its last day in the city's time."""
         self.active: set[str] = set()
         self.suspended: set[str] = set()
+        self.stop: tuple[str, str] | None = None
+        self.stopped: set[str] = set()
+        """What was fed and stands still by the stop."""
         self.sources: dict[int, list[Written]] = {number: [] for number in range(partitions)}
         self.ends = dict.fromkeys(range(partitions), 0)
         self.positions = dict.fromkeys(range(partitions), 0)
@@ -299,14 +307,18 @@ class Made:
         self.decide(kind="revoked", grant=number, ground="purpose-met", decided_by="x")
         self.active.discard(topic)
         self.suspended.discard(topic)
+        self.stopped.discard(topic)
         edge = {str(n): len(self.bus.logs[topic, n]) for n in range(self.partitions)}
         self.decide(kind="effective", grant=number, edge=edge)
 
     def suspend(self, topic: str, number: str) -> None:
         """The view leaves the live flow where it is."""
         self.decide(kind="suspended", grant=number, ground="misuse", correct_by="2026-12-20", decided_by="x")
-        self.active.discard(topic)
         self.suspended.add(topic)
+        self._halt(topic)
+
+    def _halt(self, topic: str) -> None:
+        self.active.discard(topic)
         for partition in range(self.partitions):
             progress = self.views[partition, topic]
             if progress.joined:
@@ -316,6 +328,20 @@ class Made:
         self.decide(kind="resumed", grant=number, decided_by="x")
         self.suspended.discard(topic)
         self.active.add(topic)
+
+    def break_glass(self, target: str, code: str) -> None:
+        """Stop the department of the filtered view, or the resource: what it feeds stands still where it is."""
+        self.decide(kind="stopped", target=target, code=code, reason="x", decided_by="x")
+        self.stop, self.stopped = (target, code), self.active & {FILTERED} if target == "department" else {*self.active}
+        for topic in self.stopped:
+            self._halt(topic)
+
+    def lift(self) -> None:
+        assert self.stop is not None
+        target, code = self.stop
+        self.decide(kind="lifted", target=target, code=code, decided_by="y")
+        self.active |= self.stopped
+        self.stop, self.stopped = None, set()
 
     # The source
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bianhe.consumers.checker.log import Entry, Marker, Place, Rule
-from support.history import FILTERED, MASKED, SOURCE, VIEWS, History, Made, Progress, Written, book, framed
+from support.history import FILTERED, MASKED, OPEN, SOURCE, VIEWS, History, Made, Progress, Written, book, framed
 
 ROUTER = 7
 
@@ -136,7 +136,7 @@ def live(made: Made, partition: int, count: int, aborted: bool = False) -> None:
 
 
 def load(made: Made, partition: int, topic: str, count: int, aborted: bool = False) -> None:
-    """One transaction of a first load, or of catching up after a suspension."""
+    """One transaction of a first load, or of catching up after it stood still."""
     progress = made.views[partition, topic]
     if progress.joined or topic not in made.active:
         return
@@ -167,7 +167,7 @@ def announce(made: Made) -> None:
     """The state of views that have begun."""
     for partition in range(made.partitions):
         transaction = Transaction(made)
-        for topic in sorted(made.active | made.suspended):
+        for topic in sorted(made.active | made.suspended | made.stopped):
             Flow(made, partition, transaction).state(topic, made.views[partition, topic])
         transaction.end(Marker.COMMIT)
 
@@ -179,11 +179,12 @@ def _quarantine(transaction: Transaction, partition: int, record: Written) -> No
     transaction.write(("bus.quarantine", 0), b"", book("quarantined", {**note, "digest": digest, "size": len(value)}))
 
 
-def rules(revoked: Iterable[str] = ()) -> Mapping[int, frozenset[Rule]]:
-    """The access rules of two brokers, as sync would leave them."""
-    readers = {"renshe": FILTERED, "tongji": MASKED, "zhufang": "open.people.v1.r1"}
+def rules(revoked: Iterable[str] = (), stopped: str = "") -> Mapping[int, frozenset[Rule]]:
+    """The access rules of two brokers, as sync would leave them, where a department is stopped too."""
+    readers = {"renshe": FILTERED, "tongji": MASKED, "zhufang": OPEN}
     found = [Rule(who, "READ", "TOPIC", topic) for who, topic in readers.items() if topic not in set(revoked)]
     found += [Rule(who, "READ", "GROUP", f"{who}.main") for who in ("gongan", *readers)]
+    found = [each for each in found if each.account != stopped]
     found += [
         Rule("gongan", "WRITE", "TOPIC", SOURCE),
         Rule("bus-router", "READ", "TOPIC", "source.", "PREFIXED"),
@@ -194,22 +195,22 @@ def rules(revoked: Iterable[str] = ()) -> Mapping[int, frozenset[Rule]]:
 
 
 def random_history(seed: int) -> History:
-    """A clean history: publishing, routing, aborts, grants, loads, suspensions, an ended term, a revocation."""
+    """A clean history: publishing, routing, aborts, grants, loads, suspensions, stops, an ended term, a revocation."""
     made = Made(seed, partitions=1 + seed % 2, until_day=20_000 if seed % 3 == 0 else 40_000)
     chance = made.chance
     made.open_city()
     announce(made)
     revoked: list[str] = []
-    for _ in range(chance.randrange(6, 14)):
+    for _ in range(chance.randrange(8, 16)):
         partition = chance.randrange(made.partitions)
-        match chance.randrange(11):
-            case 0 if FILTERED not in made.active | made.suspended | set(revoked):
+        match chance.randrange(13):
+            case 0 if FILTERED not in made.active | made.suspended | set(revoked) and made.stop is None:
                 made.grant_filtered()
                 announce(made)
-            case 1 if MASKED not in made.active | made.suspended | set(revoked):
+            case 1 if MASKED not in made.active | made.suspended | set(revoked) and made.stop is None:
                 made.grant_masked()
                 announce(made)
-            case 2 if MASKED in made.active | made.suspended and chance.random() < 0.3:
+            case 2 if MASKED in made.active | made.suspended | made.stopped and chance.random() < 0.3:
                 made.revoke(MASKED, "G-2026-0002")
                 revoked.append(MASKED)
             case 3:
@@ -217,7 +218,7 @@ def random_history(seed: int) -> History:
             case 4:
                 live(made, partition, chance.randrange(1, 5), aborted=True)
             case 5:
-                for topic in (FILTERED, MASKED):
+                for topic in (OPEN, FILTERED, MASKED):
                     if (partition, topic) in made.views:
                         load(made, partition, topic, chance.randrange(1, 5), aborted=chance.random() < 0.3)
             case 6:
@@ -227,22 +228,31 @@ def random_history(seed: int) -> History:
                     if topic in made.active and chance.random() < 0.5:
                         made.suspend(topic, number)
                         announce(made)
-                    elif topic in made.suspended:
+                    elif topic in made.suspended and made.stop is None:
                         made.resume(topic, number)
+            case 9 | 10 if made.stop is not None:
+                made.lift()
+            case 9 | 10:
+                made.break_glass(*chance.choice((("department", "renshe"), ("resource", "people"))))
+                announce(made)
             case _:
                 for _ in range(chance.randrange(1, 7)):
                     kinds = ("person", "removal", "rubbish", "identity", "aborted")
                     made.publish(partition, chance.choices(kinds, (8, 2, 1, 1, 1))[0])
     if chance.random() < 0.8:
+        if made.stop is not None and chance.random() < 0.8:
+            made.lift()
         for partition in range(made.partitions):
             live(made, partition, 1000)
-            for topic in (FILTERED, MASKED):
+            for topic in (OPEN, FILTERED, MASKED):
                 if (partition, topic) in made.views:
                     load(made, partition, topic, 1000)
-    made.bus.rules = dict(rules(missing(made, revoked)))
+    target, code = made.stop or ("", "")
+    closed = {OPEN, FILTERED, MASKED} if target == "resource" else missing(made, revoked)
+    made.bus.rules = dict(rules(closed, code))
     return made.bus
 
 
 def missing(made: Made, revoked: Iterable[str]) -> set[str]:
     """The mailboxes that nobody may read: not granted yet, or not any more."""
-    return {FILTERED, MASKED} - made.active - made.suspended | set(revoked)
+    return {FILTERED, MASKED} - made.active - made.suspended - made.stopped | set(revoked)

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from bianhe.consumers.router.kafka.writer import Writer
 from bianhe.consumers.router.limits import Limits
-from bianhe.consumers.router.loading import NOTHING, Loading
+from bianhe.consumers.router.loading import NOTHING, Loading, Source, followed
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import RoutingPlan
 from bianhe.consumers.router.routing import Routed, SourceRecord
@@ -22,7 +22,6 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.schemas import names
 
 log = structlog.get_logger("bianhe.router")
-Source = tuple[str, int]
 Group = Callable[[], object]
 SHARE: Final = 0.2
 """What first loads may take of the time of the live flow."""
@@ -47,16 +46,7 @@ class Loads:
 
     def follow(self, plan: RoutingPlan, states: Mapping[Source, PartitionState]) -> None:
         """Between transactions: begin to load what is behind, and stop what is no longer delivered or owned."""
-        behind = {}
-        for source, state in states.items():
-            route = plan.routes[source[0]]
-            delivered = {delivery.topic for delivery in route.deliveries}
-            for topic, view in state.behind.items():
-                if topic in delivered:
-                    loading = self._loadings.get((source, topic)) or Loading(route, topic, source[1], view)
-                    loading.follow(route, topic)
-                    behind[source, topic] = loading
-        self._loadings = behind
+        self._loadings = followed(self._loadings, plan, states)
 
     def forget(self) -> None:
         """Everything is recovered anew."""
@@ -149,6 +139,7 @@ class Loads:
         # The position is the live flow's own: it stands here so that a worker that has lost the partition is refused.
         self._writer.commit([TopicPartition(state.topic, state.partition, state.committed)], group())
         loading.state.commit()
+        state.loaded(loading.topic, loading.view)
 
     def _read(self, loading: Loading, topic: str, end: int) -> Iterator[SourceRecord]:
         """The next records of a topic before `end`; where there are none left, `next` is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -67,19 +68,25 @@ def test_signatures_that_nobody_can_verify_are_unknown_never_valid() -> None:
     assert any("public keys" in reason for reason in report.unknown)
 
 
-def halted(*, obeyed: bool, caught_up: bool) -> History:
-    """A grant is suspended while records flow and resumed after; the router obeys, and catches up, or does not."""
+def halted(how: str, *, obeyed: bool, caught_up: bool) -> History:
+    """A grant stands still while records flow and goes on after; the router obeys, and catches up, or does not."""
     made = Made(seed=3)
     made.open_city()
     made.grant_masked()
-    for decide in (made.suspend, made.resume):
+    steps: Sequence[Callable[[], None]] = (
+        (lambda: made.suspend(MASKED, "G-2026-0002"), lambda: made.resume(MASKED, "G-2026-0002"))
+        if how == "suspended"
+        else (lambda: made.break_glass("resource", "people"), made.lift)
+    )
+    for decide in steps:
         for _ in range(9):
             made.publish(0, "person")
         live(made, 0, 100)
-        decide(MASKED, "G-2026-0002")
+        decide()
         if not obeyed:
             made.active.add(MASKED)
             made.views[0, MASKED].joined = True
+    load(made, 0, OPEN, 100)
     if caught_up:
         load(made, 0, MASKED, 100)
     else:
@@ -89,10 +96,11 @@ def halted(*, obeyed: bool, caught_up: bool) -> History:
     return made.bus
 
 
-def test_what_is_delivered_in_a_suspension_or_never_caught_up_is_found() -> None:
-    assert judged(halted(obeyed=True, caught_up=True)).verdict is Verdict.VALID
-    assert judged(halted(obeyed=False, caught_up=False)).kinds >= {Kind.LEAK}
-    assert judged(halted(obeyed=True, caught_up=False)).kinds == {Kind.MISSING}
+@pytest.mark.parametrize("how", ["suspended", "stopped"])
+def test_what_is_delivered_while_it_stands_still_or_never_caught_up_is_found(how: str) -> None:
+    assert judged(halted(how, obeyed=True, caught_up=True)).verdict is Verdict.VALID
+    assert judged(halted(how, obeyed=False, caught_up=False)).kinds >= {Kind.LEAK}
+    assert judged(halted(how, obeyed=True, caught_up=False)).kinds == {Kind.MISSING}
 
 
 def test_a_policy_record_of_an_unknown_kind_is_unknown() -> None:

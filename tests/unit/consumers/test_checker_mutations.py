@@ -11,7 +11,7 @@ import rfc8785
 
 from bianhe.consumers.checker.findings import Kind, Verdict
 from bianhe.consumers.checker.log import Entry, Marker
-from support.history import FILTERED, MASKED, OPEN, SOURCE
+from support.history import FILTERED, MASKED, OPEN, SOURCE, STOP_KEY
 from support.mutations import (
     ACCESS,
     JOURNAL,
@@ -161,6 +161,12 @@ def resign(s: Subject, signature: str) -> None:
     s.alter(POLICY, newest, value=rfc8785.dumps({**record, "signature": signature}))
 
 
+def by_break_glass(s: Subject) -> None:
+    record = json.loads(s.log(POLICY)[-1].value or b"")
+    del record["signature"]
+    resign(s, STOP_KEY.sign(rfc8785.dumps(record)).hex())
+
+
 def swap_policy(s: Subject) -> None:
     log = s.log(POLICY)
     log[1], log[2] = log[2], log[1]
@@ -300,6 +306,7 @@ BOOKED: Mapping[str, tuple[Change, Kind]] = {
     ),
     "the newest policy record is not signed": (lambda s: resign(s, ""), Kind.TIMELINE),
     "the newest policy record is signed by a stranger": (lambda s: resign(s, "00" * 64), Kind.TIMELINE),
+    "the newest policy record is no stop, and signed by break-glass": (by_break_glass, Kind.TIMELINE),
     "a fork": (fork, Kind.TIMELINE),
     "policy records change places": (swap_policy, Kind.TIMELINE),
     "policy in other bytes": (

@@ -10,15 +10,15 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bianhe.consumers.router.loading import Loading
+from bianhe.consumers.router.loading import Loading, followed
 from bianhe.consumers.router.partition import PartitionState
-from bianhe.consumers.router.plan import Route, compile_plan
+from bianhe.consumers.router.plan import Route, RoutingPlan, compile_plan
 from bianhe.consumers.router.routing import Headers, Quarantine, Routed, SourceRecord, UnknownSchema, route_record
 from bianhe.schemas import wire
 from bianhe.schemas.records.state import ViewPosition
 from bianhe.schemas.view import grant_view
 from support.first_load import BAD, RULE, the_view
-from support.policy_bodies import MAILBOX, channel, granted, policy, population
+from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population
 from support.records import contract, person, read
 
 TODAY = date(2026, 11, 22)
@@ -161,6 +161,19 @@ def test_a_view_that_stood_still_goes_on_as_if_it_never_had(
         assert before + after == never
 
 
+def test_a_load_that_stood_still_goes_on_where_its_view_stands_and_not_where_it_was_remembered() -> None:
+    route, source = a_route(""), ("source.population.v1", 0)
+    view = ViewPosition(begin=0, seq=4, position=5, cut=False, joined=False)
+    state = PartitionState(*source, 9, {MAILBOX: view, OPEN: replace(view, joined=True)})
+    plan, stopped = RoutingPlan(7, {route.source: route}), RoutingPlan(8, {route.source: suspending(route)})
+    begun = followed({}, plan, {source: state})
+    assert followed(begun, plan, {source: state}) == begun
+    assert followed(begun, stopped, {source: state}) == {}
+    state.loaded(MAILBOX, replace(view, seq=6, position=7))
+    (again,) = followed(begun, plan, {source: state}).values()
+    assert (again.next, again.view.seq) == (7, 6)
+
+
 def route_all(state: PartitionState, log: Sequence[SourceRecord]) -> list[tuple[bytes, Delivered]]:
     """What the live flow writes to the mailbox, record by record, committed each time."""
     found: list[tuple[bytes, Delivered]] = []
@@ -181,7 +194,7 @@ def route_all(state: PartitionState, log: Sequence[SourceRecord]) -> list[tuple[
 def suspending(route: Route) -> Route:
     """The route under a policy that suspends the mailbox's grant."""
     live = tuple(each for each in route.deliveries if each.topic != MAILBOX)
-    return replace(route, deliveries=live, suspended=frozenset({MAILBOX}))
+    return replace(route, deliveries=live, still=frozenset({MAILBOX}))
 
 
 def table(written: Sequence[tuple[bytes, Delivered]]) -> dict[bytes, str]:

@@ -9,7 +9,7 @@ from bianhe.consumers.router.plan import Route, compile_plan
 from bianhe.consumers.router.routing import Headers, Quarantine, SourceRecord, UnknownSchema, route_record
 from bianhe.schemas.compatibility import revision_faults
 from bianhe.schemas.contract import Contract
-from bianhe.schemas.records.policy import Body, Revoked
+from bianhe.schemas.records.policy import Body, Lifted, Resumed, Revoked, Stopped, Suspended, Target
 from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Malformed, frame
 from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population
@@ -118,6 +118,33 @@ def test_an_aborted_transaction_leaves_no_trace() -> None:
 def test_a_revoked_grant_has_no_delivery() -> None:
     route, _ = a_route(granted(), Revoked(grant="G-2026-0001", ground="purpose-met", decided_by="gongan"))
     assert route.deliveries == ()
+
+
+STOPS = {
+    target: Stopped(target=target, code=code, reason="x", decided_by="x")
+    for target, code in ((Target.DEPARTMENT, "renshe"), (Target.RESOURCE, "population"))
+}
+
+
+@pytest.mark.parametrize(("target", "still"), [(Target.DEPARTMENT, {MAILBOX}), (Target.RESOURCE, {MAILBOX, OPEN})])
+def test_what_is_stopped_stands_still_and_goes_on_when_it_is_lifted(target: Target, still: set[str]) -> None:
+    stop = STOPS[target]
+    route, _ = a_route(channel(), granted(), stop)
+    assert route.still == still
+    assert {each.topic for each in route.deliveries} == {MAILBOX, OPEN} - still
+    lifted = Lifted(target=target, code=stop.code, decided_by="y")
+    route, _ = a_route(channel(), granted(), stop, stop, lifted)
+    assert ({each.topic for each in route.deliveries}, route.still) == ({MAILBOX, OPEN}, frozenset())
+
+
+def test_a_stop_and_a_suspension_each_need_their_own_end() -> None:
+    suspended = Suspended(grant="G-2026-0001", ground="misuse", correct_by=TODAY, decided_by="x")
+    resumed = Resumed(grant="G-2026-0001", decided_by="x")
+    route, _ = a_route(granted(), suspended, STOPS[Target.DEPARTMENT], resumed)
+    assert route.still == {MAILBOX}
+    lifted = Lifted(target=Target.DEPARTMENT, code="renshe", decided_by="y")
+    route, _ = a_route(granted(), suspended, STOPS[Target.DEPARTMENT], lifted)
+    assert route.still == {MAILBOX}
 
 
 def test_an_unchanged_route_is_kept_over_a_policy_change() -> None:

@@ -19,13 +19,15 @@ from bianhe.infra.embedded.server_properties import Ports, server_properties
 from bianhe.infra.kafka.admin import HIDDEN, Replicas
 from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.policy.chain import OutboxRow
+from bianhe.registry.stops.stop import in_force
 from bianhe.registry.sync.cluster import AccessRule
 from bianhe.registry.sync.plan import Line, Plan, RemoveRule, Sign
 from bianhe.schemas.errors import Transient
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.journal import Quarantined
+from bianhe.schemas.records.policy import Ratified, Stopped, Target
 from bianhe.schemas.slicer import Engine
-from support.policies import AT, WRITERS
+from support.policies import AT, WRITERS, city, policy
 
 RIGHT = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -142,6 +144,20 @@ def test_every_writer_runs_and_has_acknowledged_the_present_policy(
     versions = dict(zip(policy.writers, acknowledged, strict=True))
     running = None if members is None else frozenset(members)
     assert states(judgement.router(policy, versions, running)) == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "ratified", "expected"),
+    [(0, False, State.WARNING), (1, False, State.WARNING), (2, False, State.FAULT), (9, True, State.WARNING)],
+)
+def test_a_stop_that_no_second_person_has_answered_in_time_is_a_fault(
+    days: int, ratified: bool, expected: State
+) -> None:
+    stopped = policy(Stopped(target=Target.DEPARTMENT, code="renshe", reason="口令泄露", decided_by="x"), after=city())
+    answer = Ratified(target=Target.DEPARTMENT, code="renshe", decided_by="y")
+    stops = list(in_force(policy(answer, after=stopped) if ratified else stopped, Calendar()))
+    assert states(judgement.stops(stops, AT + timedelta(days=days))) == [expected]
+    assert states(judgement.stops([], AT)) == [State.OK]
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(3, State.WARNING), (60, State.FAULT)])

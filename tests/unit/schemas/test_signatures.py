@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord
+from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord, Stopped, Target
 from bianhe.schemas.signatures import (
     InvalidKey,
     NoPinnedKeys,
@@ -19,6 +19,7 @@ from support.policies import department, records
 
 RELAY, STRANGER = SigningKey(bytes(32)), SigningKey(bytes([1]) * 32)
 PINNED = PinnedKeys.parse(pinned([(Role.RELAY, RELAY)]))
+STOP = Stopped(target=Target.DEPARTMENT, code="renshe", reason="演练", decided_by="值班员")
 FIRST, SECOND = records([department("renshe"), department("tongji")])
 
 
@@ -29,6 +30,16 @@ def values(*written: PolicyRecord) -> list[bytes]:
 def test_the_newest_signature_carries_all_before_it() -> None:
     assert PINNED.read(values(FIRST, RELAY.sign(SECOND))) == [FIRST, RELAY.sign(SECOND)]
     assert PINNED.read([]) == []
+
+
+def test_break_glass_may_stop_and_nothing_else_and_vouches_for_nothing_before_it() -> None:
+    both = PinnedKeys.parse(pinned([(Role.RELAY, RELAY), (Role.BREAK_GLASS, STRANGER)]))
+    first, second = records([department("renshe"), STOP])
+    assert both.read(values(RELAY.sign(first), STRANGER.sign(second)))
+    assert both.read(values(STRANGER.sign(second)))
+    for log in (values(first, STRANGER.sign(second)), values(RELAY.sign(first), STRANGER.sign(SECOND))):
+        with pytest.raises(UntrustedPolicyLog):
+            both.read(log)
 
 
 @pytest.mark.parametrize("record", [SECOND, STRANGER.sign(SECOND), SECOND.model_copy(update={"signature": "no hex"})])

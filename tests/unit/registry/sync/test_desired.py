@@ -9,8 +9,9 @@ import pytest
 from bianhe.registry.sync.cluster import AccessRule, Pattern, ResourceKind
 from bianhe.registry.sync.desired import BUS_BYTES_MAX, COMPONENT_QUOTA, DEFAULT_QUOTA, desired
 from bianhe.schemas.names import ALERTS, BUS_ACCOUNTS, JOURNAL, POLICY, QUARANTINE, ROUTER_STATE
-from bianhe.schemas.policy import EMPTY
-from support.policies import OPEN, SOURCE, city, mailbox
+from bianhe.schemas.policy import EMPTY, Policy
+from bianhe.schemas.records.policy import Lifted, Stopped, Target
+from support.policies import OPEN, SOURCE, city, mailbox, policy
 
 BUS_TOPICS = (POLICY, JOURNAL, ROUTER_STATE, QUARANTINE)
 DEPARTMENTS = ("gongan", "renshe", "tongji", "minzheng", "jiaoyu", "shangwu", "jiaotong")
@@ -31,30 +32,28 @@ ALLOWED_TOPICS = {
     *(("bus-router", "WRITE", name) for name in TOPICS if name.startswith(("open.", "grant."))),
     ("bus-relay", "READ", "bus.policy"),
     ("bus-relay", "WRITE", "bus.policy"),
+    ("bus-break-glass", "READ", "bus.policy"),
+    ("bus-break-glass", "WRITE", "bus.policy"),
     ("bus-monitor", "READ", "bus.policy"),
     ("bus-monitor", "READ", "bus.journal"),
     *(("bus-monitor", operation, "monitor.alerts") for operation in ("READ", "WRITE", "CREATE")),
 }
-GROUPS = (
-    *(f"{code}.main" for code in DEPARTMENTS),
-    "renshe.report",
-    "renshe.other",
-    "bus.router",
-    "bus-relay",
-    "bus.monitor",
-)
+COMPONENT_GROUPS = ("bus.router", "bus-relay", "bus-break-glass", "bus.monitor")
+GROUPS = (*(f"{code}.main" for code in DEPARTMENTS), "renshe.report", "renshe.other", *COMPONENT_GROUPS)
 ALLOWED_GROUPS = {
     *((code, "READ", f"{code}.main") for code in DEPARTMENTS if code != "jiaotong"),
     ("renshe", "READ", "renshe.report"),
     ("bus-router", "READ", "bus.router"),
     ("bus-relay", "DESCRIBE", "bus-relay"),
     ("bus-monitor", "READ", "bus.monitor"),
+    ("bus-break-glass", "DESCRIBE", "bus-break-glass"),
 }
 TRANSACTIONAL_IDS = ("bus.router.0", "bus.router.7", "bus.policy", "renshe.1")
 ALLOWED_TRANSACTIONAL_IDS = {
     ("bus-router", "WRITE", "bus.router.0"),
     ("bus-router", "WRITE", "bus.router.7"),
     ("bus-relay", "WRITE", "bus.policy"),
+    ("bus-break-glass", "WRITE", "bus.policy"),
 }
 OPERATIONS = ("READ", "WRITE", "CREATE", "DELETE", "ALTER", "DESCRIBE", "DESCRIBE_CONFIGS", "ALTER_CONFIGS", "ALL")
 
@@ -130,7 +129,7 @@ def test_the_empty_policy_calls_for_what_a_cluster_needs_first() -> None:
     state = desired(EMPTY)
     assert set(state.topics) == set(BUS_TOPICS)
     assert set(state.accounts) == set(BUS_ACCOUNTS)
-    assert {rule.account for rule in state.rules} == {"bus-router", "bus-relay", "bus-monitor"}
+    assert {rule.account for rule in state.rules} == {"bus-router", "bus-relay", "bus-monitor", "bus-break-glass"}
     assert {name: topic.partitions for name, topic in state.topics.items()} == {
         "bus.policy": 1,
         "bus.journal": 4,
@@ -153,3 +152,27 @@ def test_every_account_has_a_quota_of_its_own_and_others_the_default() -> None:
     assert state.quotas[None] == DEFAULT_QUOTA
     assert state.quotas["renshe"].send == state.quotas["renshe"].receive == 5_000_000
     assert state.quotas["bus-router"] == COMPONENT_QUOTA
+
+
+def stopped(target: Target, code: str) -> Policy:
+    return policy(Stopped(target=target, code=code, reason="演练", decided_by="x"), after=city())
+
+
+def test_a_stopped_department_may_do_nothing_and_another_its_own() -> None:
+    state, before = desired(stopped(Target.DEPARTMENT, "tongji")), desired(city())
+    gone = {rule for rule in before.rules if rule.account == "tongji"}
+    assert gone == set(before.rules) - set(state.rules) == set(state.stopped)
+    assert "tongji" in state.accounts
+
+
+def test_nobody_reads_what_a_stopped_resource_gave_while_its_provider_may_publish() -> None:
+    state = desired(stopped(Target.RESOURCE, "population"))
+    rules = {rule for rule in state.rules if rule.kind == ResourceKind.TOPIC and not rule.account.startswith("bus-")}
+    assert {(rule.account, rule.operation) for rule in rules} == {("gongan", "WRITE")}
+    assert desired(
+        policy(lifted(Target.RESOURCE, "population"), after=stopped(Target.RESOURCE, "population"))
+    ).rules == (desired(city()).rules)
+
+
+def lifted(target: Target, code: str) -> Lifted:
+    return Lifted(target=target, code=code, decided_by="y")
