@@ -29,7 +29,7 @@ from sqlalchemy import (
 from bianhe.registry.catalog.sql import contract_of, load, present_channel, resource_of
 from bianhe.registry.clocks.sql import calendar
 from bianhe.registry.contracts.sql import bind, schema_id
-from bianhe.registry.policy.sql import append, changes, number_of
+from bianhe.registry.policy.sql import append, changes, decided, number_of
 from bianhe.registry.sharing import application as rules
 from bianhe.registry.sharing.application import STANDING_CONSENT, Application, Request, State
 from bianhe.registry.sharing.compile import compile_grant
@@ -129,7 +129,7 @@ def submit(engine: Engine, request: Request, at: datetime) -> Application:
         catalog = load(connection)
         resource = resource_of(catalog, request.resource)
         contract = contract_of(connection, resource.code, resource.version)
-        number = _next_number(connection, application_table, "A", at)
+        number = _next_application(connection, at)
         taken = rules.submit(request, catalog, contract, number, at)
         at_once = resource.standing_consent and rules.unconditional(request, contract)
         waiting = rules.with_due_date(taken, contract, calendar(connection))
@@ -297,7 +297,7 @@ def _grant(
     at: datetime,
 ) -> Application:
     """Make the grant, put it into the outbox with its schema, and answer the application with the letter."""
-    given = rules.agree(waiting, masks, row_rule, contract, _next_number(connection, grant_table, "G", at))
+    given = rules.agree(waiting, masks, row_rule, contract, _next_grant(connection, at))
     answered = rules.granted(waiting, given, by, at)
     channel = present_channel(connection, given.resource, given.version)
     delivery = compile_grant(given, contract, channel)
@@ -323,11 +323,18 @@ def _grant(
     return answered
 
 
-def _next_number(connection: Connection, table: Table, letter: str, at: datetime) -> str:
+def _next_application(connection: Connection, at: datetime) -> str:
     """The next number of the year: nothing is ever deleted, so counting leaves no gap."""
-    prefix = f"{letter}-{at.astimezone(CITY_TIME).year}-"
-    taken = select(func.count()).select_from(table).where(table.c.number.startswith(prefix))
+    prefix = f"A-{at.astimezone(CITY_TIME).year}-"
+    taken = select(func.count()).where(application_table.c.number.startswith(prefix))
     return f"{prefix}{connection.execute(taken).scalar_one() + 1:04}"
+
+
+def _next_grant(connection: Connection, at: datetime) -> str:
+    """The next number of the year, after those too that a restored backup has learnt of from the policy log."""
+    prefix = f"G-{at.astimezone(CITY_TIME).year}-"
+    taken = sum(each.grant.number.startswith(prefix) for each in decided(connection, Granted))
+    return f"{prefix}{taken + 1:04}"
 
 
 def _row(application: Application) -> dict[str, Any]:

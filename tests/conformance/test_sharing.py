@@ -14,7 +14,7 @@ from bianhe.infra.demo import sharing as demo
 from bianhe.registry.accounts.sql import password_hash, set_password
 from bianhe.registry.catalog.sql import NoCatalog, show
 from bianhe.registry.clocks.sql import calendar_exception
-from bianhe.registry.policy.sql import append, decided, pending
+from bianhe.registry.policy.sql import append, decided, learn, pending
 from bianhe.registry.revocation import sql as decisions
 from bianhe.registry.sharing import sql
 from bianhe.registry.sharing.application import (
@@ -31,6 +31,8 @@ from bianhe.schemas.errors import Rejected
 from bianhe.schemas.grant import Mask, parse_row_rule
 from bianhe.schemas.policy import GrantState
 from bianhe.schemas.records.policy import Department, Effective, Granted, Revoked
+from support.policies import records
+from support.policy_bodies import granted
 from support.registry import NOW, SAMPLE, number_all, request, with_sample
 
 
@@ -85,6 +87,13 @@ def test_numbers_have_no_gap_in_a_year_and_begin_anew_in_the_next(city: Engine) 
         sql.submit(city, request(basis=""), NOW)
     numbers.append(sql.submit(city, request(), NOW).number)
     assert numbers == ["A-2026-0001", "A-2026-0002", "A-2027-0001", "A-2026-0003"]
+
+
+def test_a_restored_backup_gives_no_grant_a_number_that_the_policy_log_knows(city: Engine) -> None:
+    (record,) = records([granted()])
+    with transaction(city) as connection:
+        learn(connection, [record.model_copy(update={"number": 999})])
+    assert _granted(city).grant.number == "G-2026-0002"
 
 
 def test_two_that_apply_at_once_get_two_numbers(city: Engine) -> None:
