@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -56,9 +57,13 @@ class SigningKey:
             raise InvalidKey("a signing key is 64 hexadecimal digits", cure="restore the file from a backup") from error
 
     @property
+    def public_key(self) -> Ed25519PublicKey:
+        return self._private.public_key()
+
+    @property
     def public(self) -> str:
         """The public half, as it is pinned."""
-        return self._private.public_key().public_bytes_raw().hex()
+        return _hex(self.public_key)
 
     def sign(self, record: PolicyRecord) -> PolicyRecord:
         return record.model_copy(update={"signature": self._private.sign(record.signed_bytes).hex()})
@@ -72,12 +77,12 @@ class PinnedKeys:
 
     @classmethod
     def parse(cls, text: str) -> PinnedKeys:
-        """Read what `pinned` wrote; raises NoPinnedKeys for an empty text, InvalidKey for another one."""
+        """Read what `text` gave; raises NoPinnedKeys for an empty text, InvalidKey for another one."""
         if not text:
             raise NoPinnedKeys(
                 "the public keys of the policy log are not pinned here",
                 cause="there is no policy-keys.toml in the folder of the secrets",
-                cure="copy it from the machine of the registry, by hand; bianhe up makes it",
+                cure="copy it from the machine of the registry, by hand; bianhe signing make makes it there",
             )
         try:
             found = tomllib.loads(text)
@@ -92,6 +97,31 @@ class PinnedKeys:
                 cure="copy it again from the machine of the registry",
             ) from error
         return cls(keys)
+
+    @property
+    def text(self) -> str:
+        """The file that pins them."""
+        head = (
+            "# Whose signatures on the policy log are believed. Public, but copied by hand: never take it from the bus."
+        )
+        return "\n".join((head, *(f"{role} = {json.dumps(keys)}" for role, keys in self.public.items()), ""))
+
+    @property
+    def public(self) -> Mapping[Role, tuple[str, ...]]:
+        """Their text, by role."""
+        return {role: tuple(_hex(key) for key in keys) for role, keys in self.keys.items()}
+
+    def pins(self, role: Role, key: SigningKey) -> bool:
+        """Whether what this key signs is believed."""
+        return key.public in self.public.get(role, ())
+
+    def pinning(self, role: Role, key: SigningKey) -> PinnedKeys:
+        """The same keys, with this one beside them."""
+        return PinnedKeys({**self.keys, role: (*self.keys.get(role, ()), key.public_key)})
+
+    def with_only(self, role: Role, key: SigningKey) -> PinnedKeys:
+        """The same keys, with this one alone in its role."""
+        return PinnedKeys({**self.keys, role: (key.public_key,)})
 
     def signer(self, record: PolicyRecord) -> Role | None:
         """Whose key signed a record, None where it was none of these."""
@@ -108,30 +138,26 @@ class PinnedKeys:
         UntrustedPolicyLog where it is not signed.
         """
         records = [PolicyRecord.decode(value or b"") for value in values]
+        self.check(records)
+        return records
+
+    def check(self, records: Sequence[PolicyRecord]) -> None:
+        """Raise UntrustedPolicyLog where the end of these records is not signed by who may say it."""
         for record in reversed(records):
             signer = self.signer(record)
             if signer is Role.RELAY:
                 break
             if signer is None or not isinstance(record.body, Stopped):
                 raise _untrusted(record, signer)
-        return records
 
     def check_pinned(self, key: SigningKey, role: Role) -> None:
         """Raise UnpinnedKey where nobody would believe what this key signs."""
-        if not any(known.public_bytes_raw().hex() == key.public for known in self.keys.get(role, ())):
+        if not self.pins(role, key):
             raise UnpinnedKey(
                 f"the {role} key of this machine is not pinned in policy-keys.toml",
                 cause="key or file was replaced by itself; whoever reads the policy log would refuse what it signs",
                 cure=f"restore the one that is wrong, or add {key.public} to policy-keys.toml on every machine",
             )
-
-
-def pinned(keys: Iterable[tuple[Role, SigningKey]]) -> str:
-    """The file that pins the public halves of these keys."""
-    head = (
-        "# Whose signatures on the policy log are believed. Public, but copied by hand: never take it from the bus.\n"
-    )
-    return head + "".join(f'{role} = ["{key.public}"]\n' for role, key in keys)
 
 
 def _untrusted(record: PolicyRecord, signer: Role | None) -> UntrustedPolicyLog:
@@ -143,6 +169,10 @@ def _untrusted(record: PolicyRecord, signer: Role | None) -> UntrustedPolicyLog:
         cause="someone else wrote it, or the registry signs with a key that is not in policy-keys.toml here",
         cure="compare policy-keys.toml with the registry's; if they agree, restore the log; until then nothing is done",
     )
+
+
+def _hex(key: Ed25519PublicKey) -> str:
+    return key.public_bytes_raw().hex()
 
 
 def _verifies(key: Ed25519PublicKey, record: PolicyRecord) -> bool:

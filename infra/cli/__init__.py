@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "policy": "The policy log: the one order of all decisions.",
     "receipt": "Receipts (回执): the evidence of revocations.",
     "quarantine": "Quarantine (隔离): events that cannot be trusted.",
+    "signing": "The keys that sign the policy log.",
     "stop": "Stop a department or a resource at once (break-glass).",
     "sync": "Compare the cluster with the catalog, and make them equal.",
 }

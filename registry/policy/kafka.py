@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from bianhe.infra import telemetry
 from bianhe.infra.kafka import clients
-from bianhe.infra.kafka.components import POLICY_KEYS
+from bianhe.infra.kafka.components import POLICY_KEYS, policy_keys
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import ClientBroken, explain, explained
 from bianhe.infra.kafka.log import LogReader
@@ -29,10 +29,10 @@ from bianhe.registry.policy import sql
 from bianhe.registry.policy.chain import OutboxRow, check_witness, number
 from bianhe.registry.sql import transaction
 from bianhe.schemas import names
-from bianhe.schemas.errors import BusError, Fatal, Transient
+from bianhe.schemas.errors import BusError, Fatal, Rejected, Transient
 from bianhe.schemas.policy import EMPTY, Policy, fold
 from bianhe.schemas.records.policy import BrokenPolicyLog, PolicyRecord, Stopped
-from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey, pinned
+from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey, UntrustedPolicyLog
 
 TRANSACTION_SECONDS: Final = 10.0
 SETTLE_SECONDS: Final = 30.0
@@ -41,6 +41,7 @@ ROWS_MAX: Final = 500
 POLL_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.005
+_NEXT: Final = ".next"
 
 log = structlog.get_logger("bianhe.relay")
 
@@ -51,6 +52,14 @@ class PolicyLogUnsettled(Transient):
 
 class ShutOut(Fatal):
     """Another relay has the policy log now: this one must not take it back at once."""
+
+
+class NoSuccessor(Rejected):
+    """There is no new key to sign with."""
+
+
+class StillNeeded(Rejected):
+    """A key that signed the end of the log cannot be unpinned yet."""
 
 
 class PolicyLog:
@@ -125,12 +134,61 @@ def signing_key(folder: Path, role: Role) -> SigningKey:
 
 
 def make_signing_keys(folder: Path) -> None:
-    """Make the signing keys that are not in a folder of secrets yet; where nothing is pinned, pin them."""
+    """Make the signing keys of the roles for which nothing is pinned in a folder of secrets yet."""
     for role in Role:
-        if not (file := folder / f"{role}-key").exists():
+        if role not in _pinned(folder).keys:
+            make_signing_key(folder, role)
+
+
+def make_signing_key(folder: Path, role: Role) -> SigningKey:
+    """Make the key of a role or, where there is one, its successor, and pin it beside what is pinned in this folder.
+
+    Nothing signs with a successor yet: first every machine must have the file of pinned keys. Asked again, the same.
+    """
+    known = _pinned(folder)
+    for name in (f"{role}-key", f"{role}-key{_NEXT}"):
+        if not (file := folder / name).exists():
             write_secret(file, SecretStr(secrets.token_hex(SEED_BYTES)))
-    if not (file := folder / POLICY_KEYS).exists():
-        write_private(file, pinned((role, signing_key(folder, role)) for role in Role))
+        key = SigningKey.parse(read_secret(file).get_secret_value())
+        if not known.pins(role, key):
+            write_private(folder / POLICY_KEYS, known.pinning(role, key).text)
+            break
+    return key
+
+
+def _pinned(folder: Path) -> PinnedKeys:
+    text = policy_keys(folder)
+    return PinnedKeys.parse(text) if text else PinnedKeys({})
+
+
+def use_successor(folder: Path, role: Role) -> SigningKey:
+    """Sign with the successor from now on; the key before it is gone. Raises NoSuccessor."""
+    file = folder / f"{role}-key{_NEXT}"
+    if not file.exists():
+        raise NoSuccessor(f"no {role} key waits to be used", cure=f"bianhe signing make {role}")
+    file.replace(folder / f"{role}-key")
+    return signing_key(folder, role)
+
+
+def retire_predecessors(connection: Connection, folder: Path, role: Role) -> SigningKey:
+    """Pin the present key of a role alone; raises StillNeeded where the end of the log would be believed no more."""
+    key = signing_key(folder, role)
+    known = _pinned(folder)
+    known.check_pinned(key, role)
+    alone = known.with_only(role, key)
+    check_login(connection)
+    with PolicyLog(connection) as policy_log:
+        policy_log.catch_up()
+        try:
+            alone.check(policy_log.records)
+        except UntrustedPolicyLog as reason:
+            raise StillNeeded(
+                f"the end of the policy log is signed by an earlier {role} key",
+                cause="the registry was not started again since the key was replaced, or nothing was decided since",
+                cure="start it again, decide anything, and try once more",
+            ) from reason
+    write_private(folder / POLICY_KEYS, alone.text)
+    return key
 
 
 def read_policy(connection: Connection) -> Policy:

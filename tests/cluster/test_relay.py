@@ -18,7 +18,17 @@ from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import clients
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.chain import LogUnlikeDatabase
-from bianhe.registry.policy.kafka import PolicyLog, ShutOut, append_stop, read_policy, signing_key
+from bianhe.registry.policy.kafka import (
+    PolicyLog,
+    ShutOut,
+    StillNeeded,
+    append_stop,
+    make_signing_key,
+    read_policy,
+    retire_predecessors,
+    signing_key,
+    use_successor,
+)
 from bianhe.registry.sql import transaction
 from bianhe.schemas.names import BREAK_GLASS_ACCOUNT, POLICY, RELAY_ACCOUNT
 from bianhe.schemas.records.policy import BrokenPolicyLog, Stopped, Target
@@ -145,6 +155,24 @@ def test_break_glass_needs_no_database_and_the_relay_that_it_shut_out_goes_on(bu
     assert bus.decide(department("j2")) == version + 2
     assert read_policy(bus.admin).is_stopped(Target.DEPARTMENT, "j1")
     assert_each_row_once(bus)
+
+
+def test_a_signing_key_is_replaced_without_a_moment_in_which_the_log_is_not_believed(bus: PolicyBus) -> None:
+    successor = make_signing_key(bus.secrets, Role.RELAY)
+    assert make_signing_key(bus.secrets, Role.RELAY).public == successor.public != bus.signing_key.public
+    version = bus.decide(department("k1"))
+    assert use_successor(bus.secrets, Role.RELAY).public == successor.public == bus.signing_key.public
+    bus.relay.close()
+    bus.relay, former, bus.admin = bus.another_relay(), bus.admin, bus.broker.connection()
+    with pytest.raises(StillNeeded):
+        retire_predecessors(bus.admin, bus.secrets, Role.RELAY)
+    assert read_policy(former).version == version
+    assert bus.decide(department("k2")) == version + 1
+    retire_predecessors(bus.admin, bus.secrets, Role.RELAY)
+    bus.admin = bus.broker.connection()
+    assert read_policy(bus.admin).version == version + 1
+    with pytest.raises(UntrustedPolicyLog):
+        read_policy(former)
 
 
 def test_the_registry_process_killed_at_any_moment_leaves_no_hole_double_or_fork(bus: PolicyBus) -> None:

@@ -8,11 +8,11 @@ from typing import Final
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
 from bianhe.schemas.policy import GrantState, Policy, fold
 from bianhe.schemas.records.policy import PolicyRecord
-from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey, pinned
+from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey
 
 REMEMBERED_MAX: Final = 4000
 RELAY: Final = SigningKey(bytes(SEED_BYTES))
-POLICY_KEYS: Final = pinned([(Role.RELAY, RELAY)])
+POLICY_KEYS: Final = PinnedKeys({}).pinning(Role.RELAY, RELAY).text
 KEYS: Final = PinnedKeys.parse(POLICY_KEYS)
 
 

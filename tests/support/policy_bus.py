@@ -21,7 +21,7 @@ from bianhe.registry.sync.cluster import AccessRule
 from bianhe.registry.sync.plan import Plan
 from bianhe.schemas.names import RELAY_ACCOUNT
 from bianhe.schemas.records.policy import Body
-from bianhe.schemas.signatures import Role
+from bianhe.schemas.signatures import Role, SigningKey
 from support.broker import eventually
 from support.policies import AT
 
@@ -44,11 +44,16 @@ class PolicyBus:
         self.relay.close()
         self.engine.dispose()
 
+    @property
+    def signing_key(self) -> SigningKey:
+        """The one that signs for the relay now."""
+        return signing_key(self.secrets, Role.RELAY)
+
     def component(self, account: str) -> Connection:
         return component(KafkaSettings(bootstrap=self.broker.bootstrap, secrets=self.secrets), account)
 
     def another_relay(self) -> Relay:
-        return Relay(self.component(RELAY_ACCOUNT), self.engine, signing_key(self.secrets, Role.RELAY))
+        return Relay(self.component(RELAY_ACCOUNT), self.engine, self.signing_key)
 
     def queue(self, *bodies: Body) -> None:
         with deciding(self.engine) as database:

@@ -13,12 +13,11 @@ from bianhe.schemas.signatures import (
     SigningKey,
     UnpinnedKey,
     UntrustedPolicyLog,
-    pinned,
 )
 from support.policies import department, records
 
 RELAY, STRANGER = SigningKey(bytes(32)), SigningKey(bytes([1]) * 32)
-PINNED = PinnedKeys.parse(pinned([(Role.RELAY, RELAY)]))
+PINNED = PinnedKeys.parse(PinnedKeys({}).pinning(Role.RELAY, RELAY).text)
 STOP = Stopped(target=Target.DEPARTMENT, code="renshe", reason="演练", decided_by="值班员")
 FIRST, SECOND = records([department("renshe"), department("tongji")])
 
@@ -33,7 +32,7 @@ def test_the_newest_signature_carries_all_before_it() -> None:
 
 
 def test_break_glass_may_stop_and_nothing_else_and_vouches_for_nothing_before_it() -> None:
-    both = PinnedKeys.parse(pinned([(Role.RELAY, RELAY), (Role.BREAK_GLASS, STRANGER)]))
+    both = PINNED.pinning(Role.BREAK_GLASS, STRANGER)
     first, second = records([department("renshe"), STOP])
     assert both.read(values(RELAY.sign(first), STRANGER.sign(second)))
     assert both.read(values(STRANGER.sign(second)))
