@@ -20,7 +20,14 @@ JOURNAL_ENTRY: Final = "journal-entry"
 POSITION: Final = "position"
 VIEW_POSITION: Final = "view-position"
 QUARANTINED: Final = "quarantined"
-SCHEMA_IDS: Final[Mapping[str, int]] = {JOURNAL_ENTRY: 1, POSITION: 2, VIEW_POSITION: 3, QUARANTINED: 5}
+MANIFEST: Final = "manifest"
+SCHEMA_IDS: Final[Mapping[str, int]] = {
+    JOURNAL_ENTRY: 1,
+    POSITION: 2,
+    VIEW_POSITION: 3,
+    QUARANTINED: 5,
+    MANIFEST: 7,
+}
 
 
 @cache
@@ -81,6 +88,8 @@ class Books:
     """`<source>/<partition>` for the live flow, with `/<delivery topic>` behind it for a first load; in log order."""
     positions: dict[str, int] = field(default_factory=dict)
     views: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    manifests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What ended the first load of a view, by the key of its state."""
     notes: dict[Place, dict[int, list[Note]]] = field(default_factory=dict)
     """By source partition and offset."""
     journal_cut: bool = False
@@ -131,7 +140,9 @@ def _state(books: Books, entry: Entry, partition: int) -> None:
     key = _key(entry)
     if key.startswith(("worker/", "standstill/")) or entry.value is None:
         return
-    if key.count("/") == 1:
+    if key.startswith("manifest/"):
+        books.manifests[key.removeprefix("manifest/")] = decode(MANIFEST, entry.value)
+    elif key.count("/") == 1:
         books.positions[key] = decode(POSITION, entry.value)["position"]
     else:
         books.views[key] = decode(VIEW_POSITION, entry.value)

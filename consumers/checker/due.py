@@ -42,6 +42,8 @@ class View:
         self.state = state
         self.load = load
         self.seq = 0
+        self.loaded = 0
+        """How many records it had to get of what stood when it began."""
         self.begin: int = state["begin"] if state else 0
         # One that ended before any router began it, because its topic was not there yet, was due nothing.
         position: int = state["position"] if state else 0
@@ -97,6 +99,7 @@ class View:
             if self.feed.conditions:
                 self._held.add(key)
             self.seq += 1
+            self.loaded += early
             fields = projection.of(record)
             return Due(entry, record, "", fields | {"event_kind": "SNAPSHOT"} if early else fields, projection), False
         if key in self._held:

@@ -257,6 +257,7 @@ class Partition:
         for track in tracks:
             self._report.extend(track.view.load.wrong_numbers)
             self._compare_state(track.view)
+            self._compare_manifest(track.view)
             track.findings += track.unsure
         for offset, notes in self._notes.items():
             if offset < self._live.end:
@@ -299,6 +300,19 @@ class Partition:
         most = self._live.end if view.stands_at == FOR_EVER or view.feed.halted else view.load.end
         if view.state["position"] > most:
             message = f"the state of {place} is {view.state['position']}, its journal ends at {most}"
+            self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, message)
+
+    def _compare_manifest(self, view: View) -> None:
+        """A first load that is over says so, and how much it was."""
+        if not self._bus.settled:
+            return
+        key = f"{self._key}/{view.feed.topic}"
+        said = self._books.manifests.get(key)
+        numbers = said and (said["grant"], said["begin"], said["entities"], said["records"])
+        over = view.loads and view.load.end >= view.begin
+        due = (view.feed.digest, view.begin, len(view.standing or ()), view.loaded) if over else None
+        if numbers != due:
+            message = f"the manifest of {key} says {numbers}, due was {due}"
             self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, message)
 
     def _judge_aborted(self, tracks: Iterable[Track], reading: Reading) -> None:

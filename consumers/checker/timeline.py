@@ -29,6 +29,8 @@ class Feed:
     schema_id: int
     grant: str
     """Number of the grant, empty for the open channel."""
+    digest: str
+    """Its hash, empty for the open channel."""
     items: frozenset[str]
     masks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Item to kind and argument."""
@@ -176,7 +178,7 @@ def _open_channel(timeline: Timeline, number: int, body: Document) -> None:
         for each in json.loads(body["view_schema"])["fields"]
         if not each["name"].startswith(("bus_", "event_"))
     )
-    timeline.feeds[body["topic"]] = Feed(body["topic"], source, body["schema_id"], "", items)
+    timeline.feeds[body["topic"]] = Feed(body["topic"], source, body["schema_id"], "", "", items)
     timeline.present[source] = body["topic"]
     timeline.turn(number, [each for each in timeline.feeds.values() if each.source == source and not each.grant])
 
@@ -224,6 +226,7 @@ def _granted(timeline: Timeline, number: int, body: Document) -> None:
             names.source_topic(grant["resource"], grant["version"]),
             body["schema_id"],
             grant["number"],
+            body["digest"],
             frozenset(grant["items"]),
             {mask["item"]: (mask["kind"], mask["argument"]) for mask in grant["masks"]},
             tuple((each["item"], each["operator"], tuple(each["values"])) for each in grant["row_rule"]),

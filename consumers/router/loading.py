@@ -21,7 +21,7 @@ from bianhe.consumers.router.routing import (
 from bianhe.consumers.router.transaction import BusRecord
 from bianhe.schemas import names, wire
 from bianhe.schemas.contract import EVENT_KINDS
-from bianhe.schemas.records.state import ViewPosition, position_partition, view_key
+from bianhe.schemas.records.state import Manifest, ViewPosition, manifest_key, position_partition, view_key
 from bianhe.schemas.walk import number
 
 _SNAPSHOT: Final = wire.long(EVENT_KINDS.index("SNAPSHOT"))
@@ -36,7 +36,8 @@ class Loading:
 
     It is fed the source twice, from offset 0 and in order: first up to the boundary, where the view began, to learn
     which record of each entity was the last one then; then on from where it stands. Of what lies before the boundary
-    only those records are delivered, as SNAPSHOT and without removals; from there on the view follows the log as it is.
+    only those records are delivered, as SNAPSHOT and without removals, and a manifest says how many; from there on the
+    view follows the log as it is.
 
     With a row rule, what it holds is read in between from its own mailbox: of a view that stood still for long the
     source may not know any more what was delivered.
@@ -50,6 +51,9 @@ class Loading:
         self._last: dict[bytes, int] | None = {} if view.position < view.begin else None
         self._standing = bytearray()
         """A bit for each offset before the boundary: whether it stood when the view began."""
+        self._entities = 0
+        self._records = view.seq
+        """How many records have been delivered of what stood."""
         self.state = PartitionState(route.source, partition, view.position, {topic: replace(view, joined=True)})
         self.follow(route, topic)
         self.recalls = bool(self.route.filtered) and view.seq > 0
@@ -91,6 +95,7 @@ class Loading:
         self._standing = bytearray(self.boundary // 8 + 1)
         for offset in self._last.values():
             self._standing[offset >> 3] |= 1 << (offset & 7)
+        self._entities = len(self._last)
         self._last = None
         if self.recalls:
             self.next = 0
@@ -121,19 +126,32 @@ class Loading:
         except (Quarantine, UnknownSchema, wire.Malformed):
             # The live flow has set it aside, and said so.
             return NOTHING
-        return Routed([value and as_snapshot(value) for value in routed.values]) if before else routed
+        if not before:
+            return routed
+        self._records = self.state.lanes.seq[0]
+        return Routed([value and as_snapshot(value) for value in routed.values])
+
+    def pass_over(self) -> None:
+        """There is nothing to take between the last record taken and the offset to be read next."""
+        self.state.position = self.next
 
     def closing_records(self, policy_version: int) -> Iterator[BusRecord]:
         """What a transaction of this load writes last."""
         source, partition, state = self.state.topic, self.state.partition, self.state
         key = view_key(source, partition, self.topic)
+        slot = position_partition(source, partition)
         yield BusRecord(names.JOURNAL, -1, key, state.journal(policy_version).encode())
+        if state.committed < self.boundary <= state.position:
+            [delivery] = self.route.deliveries
+            manifest = Manifest(delivery.grant, self.boundary, self._entities, self._records, policy_version)
+            yield BusRecord(names.ROUTER_STATE, slot, manifest_key(source, partition, self.topic), manifest.encode())
         after = replace(state.touched().get(self.topic, state.views[self.topic]), position=state.position, joined=False)
-        yield BusRecord(names.ROUTER_STATE, position_partition(source, partition), key, after.encode())
+        yield BusRecord(names.ROUTER_STATE, slot, key, after.encode())
 
     def abort(self) -> None:
         """The open transaction is gone: the source is read again from where it was committed."""
         self.state.abort()
+        self._records = self.state.views[self.topic].seq
         if self.indexed and not self.recalls:
             self._deliver_on()
 

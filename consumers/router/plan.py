@@ -34,6 +34,8 @@ class Delivery:
     """First millisecond after the term, NO_TERM without one."""
     filtered: bool
     """Whether a row rule decides who is in, so that leaving retracts."""
+    grant: str
+    """Hash of the grant, empty for an open channel."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _route(
     deliveries = []
     if channel is not None and channel.topic not in stopped:
         slot = views.slot(channel_view(contract, channel.view_schema), None)
-        deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False))
+        deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False, ""))
     mailboxes = sorted((grants or {}).values(), key=lambda grant: grant.topic)
     still = stopped | {each.topic for each in mailboxes if each.state is GrantState.SUSPENDED}
     for mailbox in (each for each in mailboxes if each.topic not in still):
@@ -118,7 +120,9 @@ def _route(
         slot = views.slot(view, mailbox.grant.number)
         granted = mailbox.granted
         deliveries.append(
-            _delivery(granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule))
+            _delivery(
+                granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule), granted.digest
+            )
         )
     slicers = {wire.frame(revision.schema_id, b""): views.slicer(revision.contract) for revision in revisions}
     return Route(source, slicers, tuple(deliveries), still, (revisions, channel, grants, stopped))
@@ -139,8 +143,8 @@ def _stopped(
     return frozenset(mailboxes | {channel.topic} if whole and channel is not None else mailboxes)
 
 
-def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool) -> Delivery:
-    return Delivery(topic, slot, wire.frame(schema_id, b""), until, filtered)
+def _delivery(topic: str, slot: int, schema_id: int, until: int, filtered: bool, grant: str) -> Delivery:
+    return Delivery(topic, slot, wire.frame(schema_id, b""), until, filtered, grant)
 
 
 class _Views:

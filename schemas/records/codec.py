@@ -21,6 +21,7 @@ SCHEMA_IDS: Final[Mapping[str, int]] = {
     "acknowledgement": 4,
     "quarantined": 5,
     "standstill": 6,
+    "manifest": 7,
 }
 
 

@@ -9,9 +9,10 @@ from zlib import crc32
 from bianhe.schemas.records import codec
 
 STATE_PARTITIONS: Final = 16
-_POSITION_PARTITIONS: Final = 8
+POSITION_PARTITIONS: Final = 8
 _WORKER_PREFIX: Final = "worker/"
 _STANDSTILL: Final = "standstill"
+_MANIFEST: Final = "manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,27 @@ class Standstill:
 
 
 @dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the first load of a view gave from one source partition, written when it was over."""
+
+    grant: str
+    """Hash of the grant, empty for an open channel."""
+    begin: int
+    entities: int
+    """How many stood when the view began."""
+    records: int
+    """How many of them the view let in; they have the first numbers."""
+    policy_version: int
+
+    def encode(self) -> bytes:
+        return codec.encode("manifest", codec.fields(self))
+
+    @classmethod
+    def decode(cls, value: bytes) -> Manifest:
+        return cls(**codec.decode("manifest", value))
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledgement:
     policy_version: int
     fenced: bool = False
@@ -87,6 +109,11 @@ def standstill_key(topic: str, partition: int) -> str:
     return f"{_STANDSTILL}/{topic}/{partition}"
 
 
+def manifest_key(topic: str, partition: int, view: str) -> str:
+    """In the state partition of its source partition's own position."""
+    return f"{_MANIFEST}/{topic}/{partition}/{view}"
+
+
 def view_key(topic: str, partition: int, view: str) -> str:
     return f"{topic}/{partition}/{view}"
 
@@ -97,7 +124,7 @@ def worker_key(transactional_id: str) -> str:
 
 def position_partition(topic: str, partition: int) -> int:
     """The partition of the state topic that holds a source partition's records."""
-    return crc32(position_key(topic, partition).encode()) % _POSITION_PARTITIONS
+    return crc32(position_key(topic, partition).encode()) % POSITION_PARTITIONS
 
 
 def worker_partition(transactional_id: str) -> int:
@@ -107,4 +134,4 @@ def worker_partition(transactional_id: str) -> int:
     """
     number = transactional_id.rpartition(".")[2]
     slot = int(number) if number.isdigit() else crc32(transactional_id.encode())
-    return _POSITION_PARTITIONS + slot % (STATE_PARTITIONS - _POSITION_PARTITIONS)
+    return POSITION_PARTITIONS + slot % (STATE_PARTITIONS - POSITION_PARTITIONS)

@@ -139,6 +139,13 @@ BOOKS = {
             {"name": "reason", "type": "string"}, {"name": "digest", "type": "string"},
             {"name": "size", "type": "long"}]}""",
         ),
+        (
+            "manifest",
+            7,
+            """{"type": "record", "name": "M", "fields": [{"name": "grant", "type": "string"},
+            {"name": "begin", "type": "long"}, {"name": "entities", "type": "long"},
+            {"name": "records", "type": "long"}, {"name": "policy_version", "type": "long"}]}""",
+        ),
     )
 }
 
@@ -235,6 +242,7 @@ class Made:
         self.ends = dict.fromkeys(range(partitions), 0)
         self.positions = dict.fromkeys(range(partitions), 0)
         self.views: dict[tuple[int, str], Progress] = {}
+        self.digests: dict[str, str] = {}
         topics = [(SOURCE, partitions), (OPEN, partitions), ("bus.policy", 1), ("bus.journal", 1)]
         for topic, count in [*topics, ("bus.router-state", 1), ("bus.quarantine", 1)]:
             for number in range(count):
@@ -281,7 +289,7 @@ class Made:
             "row_rule": [{"item": "division", "operator": "prefix", "values": ["41"]}] if rule else [],
             "until": str(date.fromordinal(719163 + self._until_day)) if topic == FILTERED else "2099-12-31",
         }
-        digest = hashlib.sha256(rfc8785.dumps(grant)).hexdigest()
+        digest = self.digests[topic] = hashlib.sha256(rfc8785.dumps(grant)).hexdigest()
         schema_id = VIEWS[topic].schema_id
         self.decide(kind="granted", grant=grant, digest=digest, topic=topic, schema_id=schema_id, view_schema="")
         if topic != OPEN:

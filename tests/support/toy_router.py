@@ -101,6 +101,18 @@ class Flow:
         fields = {name: getattr(progress, name) for name in ("begin", "seq", "position", "cut", "joined")}
         self._transaction.write(("bus.router-state", 0), key, book("view", fields))
 
+    def manifest(self, topic: str, records: int) -> None:
+        """What stood when the view began, and how much of it was delivered."""
+        made, partition = self._made, self._partition
+        begin = made.views[partition, topic].begin
+        before = [record for record in made.sources[partition] if record.sound and record.offset < begin]
+        stood = sum(standing(made, partition, record, begin) for record in before)
+        numbers = {"begin": begin, "entities": stood, "records": records, "policy_version": made.version}
+        key = f"manifest/{SOURCE}/{partition}/{topic}".encode()
+        self._transaction.write(
+            ("bus.router-state", 0), key, book("manifest", {"grant": made.digests[topic], **numbers})
+        )
+
     def keep(self, end: int) -> None:
         """The transaction counts: the views are where it brought them."""
         for topic, share in self.shares.items():
@@ -149,12 +161,15 @@ def load(made: Made, partition: int, topic: str, count: int, aborted: bool = Fal
         flow.state(topic, progress)
         transaction.end(Marker.COMMIT)
         return
-    flow.shares = {}
+    first = progress.seq
     for record in records:
         if counts(made, partition, record, progress.begin):
             flow.route(topic, record)
+            first = flow.shares[topic]["last_seq"] if record.offset < progress.begin else first
     end = records[-1].offset + 1
     flow.close(f"{SOURCE}/{partition}/{topic}".encode(), begin, end, 0)
+    if begin < progress.begin <= end:
+        flow.manifest(topic, first)
     if not aborted:
         flow.keep(end)
         progress.position = end

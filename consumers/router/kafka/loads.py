@@ -117,6 +117,7 @@ class Loads:
             while loading.next < state.position and time.monotonic() < deadline and not budget.spent(time.monotonic()):
                 for record in self._read(loading, state.topic, state.position):
                     self._write(loading.state, record.key or b"", loading.take(record, version, today), budget)
+            loading.pass_over()
             if loading.state.position != loading.state.committed:
                 self._commit(loading, state, version, group)
         except BaseException:

@@ -267,6 +267,7 @@ def aborted_source(s: Subject) -> None:
 
 
 S0 = f"{SOURCE}/0"
+MANIFEST = f"manifest/{S0}/{MASKED}"
 BOOKED: Mapping[str, tuple[Change, Kind]] = {
     "deliveries aborted, journal committed": (lambda s: flip(s, FILTERED), Kind.ATOMICITY),
     "journal aborted, deliveries committed": (lambda s: flip(s, JOURNAL[0]), Kind.ATOMICITY),
@@ -291,6 +292,13 @@ BOOKED: Mapping[str, tuple[Change, Kind]] = {
     "the position is too near": (lambda s: state(s, S0, "position", "position", -1), Kind.ATOMICITY),
     "the state's bus_seq": (lambda s: state(s, f"{S0}/{OPEN}", "view", "seq", 1), Kind.ATOMICITY),
     "a view's state is gone": (lambda s: forget(s, f"{S0}/{OPEN}"), Kind.ATOMICITY),
+    "a manifest of another grant": (
+        lambda s: s.rebook(STATE, "manifest", last_state(s, MANIFEST), lambda fields: fields.update(grant="0" * 64)),
+        Kind.ATOMICITY,
+    ),
+    "a manifest with one record more": (lambda s: state(s, MANIFEST, "manifest", "records", 1), Kind.ATOMICITY),
+    "a manifest with one entity less": (lambda s: state(s, MANIFEST, "manifest", "entities", -1), Kind.ATOMICITY),
+    "a first load without its manifest": (lambda s: forget(s, MANIFEST), Kind.ATOMICITY),
     "a bad record is not noted": (lambda s: s.drop(QUARANTINE, s.data(QUARANTINE)[0]), Kind.QUARANTINE),
     "a bad record is noted twice": (lambda s: repeat_at(s, QUARANTINE, s.data(QUARANTINE)[0]), Kind.QUARANTINE),
     "a good record is noted": (good_noted, Kind.QUARANTINE),

@@ -15,7 +15,7 @@ from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route, RoutingPlan, compile_plan
 from bianhe.consumers.router.routing import Headers, Quarantine, Routed, SourceRecord, UnknownSchema, route_record
 from bianhe.schemas import wire
-from bianhe.schemas.records.state import ViewPosition
+from bianhe.schemas.records.state import Manifest, ViewPosition
 from bianhe.schemas.view import grant_view
 from support.first_load import BAD, RULE, the_view
 from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population
@@ -58,10 +58,11 @@ def recalled(loading: Loading, keys: Sequence[bytes], written: Sequence[Delivere
 
 def load(
     log: Sequence[SourceRecord], route: Route, view: ViewPosition, stops: set[int]
-) -> tuple[ViewPosition, list[Delivered], list[bytes]]:
+) -> tuple[ViewPosition, list[Delivered], list[bytes], list[Manifest]]:
     """Run a load; at each number in `stops` of records taken since the start it dies and is taken up from its state."""
     written: list[Delivered] = []
     keys: list[bytes] = []
+    manifests: list[Manifest] = []
     taken = 0
     while True:
         loading = Loading(route, MAILBOX, 0, view)
@@ -81,14 +82,22 @@ def load(
                 died = True
                 break
             if taken % 3 == 0:
+                manifests += closed(loading)
                 loading.state.commit()
                 view = loading.view
                 keys += [key for key, _ in open_records]
                 written += [one for _, one in open_records]
                 open_records = []
         if not died:
+            manifests += closed(loading)
             loading.state.commit()
-            return loading.view, written + [one for _, one in open_records], keys + [key for key, _ in open_records]
+            keys += [key for key, _ in open_records]
+            return loading.view, written + [one for _, one in open_records], keys, manifests
+
+
+def closed(loading: Loading) -> list[Manifest]:
+    """The manifest that a transaction ends with, if it does."""
+    return [Manifest.decode(note.value) for note in loading.closing_records(7) if note.key.startswith("manifest/")]
 
 
 @given(
@@ -102,11 +111,18 @@ def test_a_load_that_dies_anywhere_gives_what_stood_and_then_follows_the_log(
 ) -> None:
     log, route = a_log(changes), a_route(rule)
     began = ViewPosition(begin=boundary, seq=0, position=0, cut=False, joined=False)
-    view, written, keys = load(log, route, began, stops)
+    view, written, keys, manifests = load(log, route, began, stops)
     schema = grant_view(contract(), granted(rule).grant).schema()
     kinds = [read(schema, one[0])["event_kind"] if one[0] else "null" for one in written]
     assert list(zip(keys, kinds, strict=True)) == the_view(log, boundary, rule)
-    assert view == replace(began, seq=len(written), position=log[-1].offset + 1 if log else 0)
+    position = log[-1].offset + 1 if log else 0
+    stood = the_view([record for record in log if record.offset < boundary], boundary, "")
+    first = [kind for kind in kinds if kind == "SNAPSHOT"]
+    if 0 < boundary <= position:
+        assert manifests == [Manifest(granted(rule).digest, boundary, len(stood), len(first), 7)]
+    else:
+        assert manifests == []
+    assert view == replace(began, seq=len(written), position=position)
     numbers = [read(schema, one[0])["bus_seq"] if one[0] else int(dict(one[1] or [])["bus_seq"]) for one in written]
     assert numbers == list(range(1, len(written) + 1))
 
