@@ -165,7 +165,7 @@ class Subscriber:
             self._take_error(error, message)
             return
         self._away_since = None
-        delivery = _delivery(message)
+        delivery = delivery_of(message)
         event = self._reader.event(delivery)
         self._sequence.check(event, delivery.append_millis, now_millis)
         self._pending.append(event)
@@ -258,7 +258,8 @@ class Subscriber:
             self._away_since = time.monotonic()
 
 
-def _delivery(message: Message) -> Delivery:
+def delivery_of(message: Message) -> Delivery:
+    """A message without a fault, as the pure half takes it."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None
     assert partition is not None

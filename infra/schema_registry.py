@@ -1,4 +1,4 @@
-"""What a client asks a schema registry: the newest schema of a subject, and a schema by its id."""
+"""What a client asks the registry: schemas by subject or id, and how far its delivery topics are written."""
 
 from __future__ import annotations
 
@@ -69,19 +69,32 @@ class SchemaRegistry:
 
     def latest(self, subject: str) -> RegisteredSchema:
         """The newest schema of a subject."""
-        answer = self._get(f"/subjects/{quote(subject, safe='')}/versions/latest", f"subject {subject}")
+        answer = self._schema(f"/subjects/{quote(subject, safe='')}/versions/latest", f"subject {subject}")
         return RegisteredSchema(int(answer["id"]), str(answer["schema"]))
 
     def by_id(self, schema_id: int) -> str:
         """The text of a schema."""
         if schema_id not in self._texts:
-            answer = self._get(f"/schemas/ids/{schema_id}", f"schema id {schema_id}")
+            answer = self._schema(f"/schemas/ids/{schema_id}", f"schema id {schema_id}")
             self._texts[schema_id] = str(answer["schema"])
             while len(self._texts) > CACHED_MAX:
                 self._texts.popitem(last=False)
         return self._texts[schema_id]
 
-    def _get(self, path: str, wanted: str) -> dict[str, Any]:
+    def deliveries(self) -> list[dict[str, Any]]:
+        """How far each partition of this account's delivery topics is written; ours alone knows that."""
+        answer = self._get("/deliveries", "deliveries")
+        if not isinstance(answer, list):
+            raise RegistryUnreachable(f"what answers at {self._url} is no registry of this bus")
+        return answer
+
+    def _schema(self, path: str, wanted: str) -> dict[str, Any]:
+        answer = self._get(path, wanted)
+        if not isinstance(answer, dict) or "schema" not in answer:
+            raise RegistryUnreachable(f"what answers at {self._url} is no schema registry")
+        return answer
+
+    def _get(self, path: str, wanted: str) -> Any:
         try:
             response = self._client.get(self._url + path)
         except httpx2.HTTPError as error:
@@ -102,12 +115,9 @@ class SchemaRegistry:
                 cause="there is none, or no grant of this account covers it",
             )
         try:
-            answer = response.raise_for_status().json()
-            if isinstance(answer, dict) and "schema" in answer:
-                return answer
+            return response.raise_for_status().json()
         except (httpx2.HTTPStatusError, ValueError) as error:
             raise RegistryUnreachable(
                 f"the registry at {self._url} answered {response.status_code} for {wanted}",
                 cause="it cannot serve this now, or something else answers at this address",
             ) from error
-        raise RegistryUnreachable(f"what answers at {self._url} is no schema registry")

@@ -16,6 +16,7 @@ from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
 from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
+from bianhe.registry.deliveries.kafka import Deliveries
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy.kafka import Relay, ShutOut, signing_key
@@ -45,7 +46,7 @@ def main() -> int:
     address = urlsplit(settings.registry)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(database, lambda: noted(admin)),
+            create_app(database, lambda: noted(admin), Deliveries(admin).written),
             host=address.hostname or "127.0.0.1",
             port=address.port or 8080,
             log_config=None,

@@ -28,8 +28,8 @@ from bianhe.infra import telemetry
 from bianhe.registry.accounts.sql import password_fits, password_hash
 from bianhe.registry.contracts.registration import InvalidSchema
 from bianhe.registry.contracts.sql import Registered, bus_records, same_shape, visible
+from bianhe.registry.deliveries.sql import granted_to, subjects_of
 from bianhe.registry.policy.sql import highest_number, pending
-from bianhe.registry.sharing.sql import subjects_of
 from bianhe.registry.sql import transaction
 from bianhe.schemas import compatibility, names
 from bianhe.schemas.errors import BusError
@@ -130,11 +130,17 @@ Default = Annotated[bool, Query(alias="defaultToGlobal")]
 router: Final = APIRouter(default_response_class=Json)
 
 
-def create_app(engine: Engine, noted: Callable[[], Sequence[Quarantined]] = tuple) -> FastAPI:
-    """The web application over this database; `noted` tells the last events that were quarantined."""
+def create_app(
+    engine: Engine,
+    noted: Callable[[], Sequence[Quarantined]] = tuple,
+    written: Callable[[Collection[str]], list[dict[str, Any]]] = lambda topics: [],
+) -> FastAPI:
+    """The web application over this database; `noted` tells the last events that were quarantined, `written` how far
+    delivery topics are."""
     app = FastAPI(title="Bianhe registry", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.engine = engine
     app.state.noted = noted
+    app.state.written = written
     app.state.doorkeeper = Doorkeeper(engine)
     app.include_router(router)
     app.middleware("http")(_counted)
@@ -158,6 +164,13 @@ def quarantine(asking: Asking, request: Request) -> list[dict[str, Any]]:
     notes: Sequence[Quarantined] = request.app.state.noted()
     own = [n for n in notes if asking.subjects is None or names.value_subject(n.topic) in asking.subjects]
     return [asdict(note) for note in own]
+
+
+@router.get("/deliveries")
+def deliveries(asking: Asking, request: Request) -> list[dict[str, Any]]:
+    """How far the asker's own delivery topics are written, its grant's hash, and what the first load gave."""
+    grants = granted_to(asking.connection, asking.account)
+    return [each | {"grant": grants[each["topic"]]} for each in request.app.state.written(grants.keys())]
 
 
 @router.api_route("/", methods=["GET", "HEAD"])

@@ -37,6 +37,7 @@ def submit(  # noqa: PLR0913  an option of a command is a parameter
     scenario: Annotated[str, typer.Option(help="使用场景")] = "",
     scope: Annotated[str, typer.Option(help="使用范围")] = "本部门履行职责范围内",
     where: Annotated[str, typer.Option(help="row rule: only the entities that are needed")] = "",
+    changes: Annotated[str, typer.Option(help="the grant that the one asked for takes the place of")] = "",
     declare: Annotated[bool, typer.Option("--declare", help="all of it is true; the sharing office approves")] = False,
 ) -> None:
     """Apply for items of a resource. All that is missing is said at once."""
@@ -52,6 +53,7 @@ def submit(  # noqa: PLR0913  an option of a command is a parameter
         scope=scope,
         until=until.date(),
         row_rule=parse_row_rule(where) if where else (),
+        changes=changes,
         declared=declare,
     )
     _tell(database, sql.submit(database, request, clock.now()))
@@ -125,6 +127,8 @@ def _tell(database: Engine, answered: Application) -> None:
         f"{len(row.grant.items)} items, {len(row.grant.masks)} masked, {'1' if row.grant.row_rule else 'no'} row rule"
     )
     out.print(f"{row.grant.number}  decided {day:%Y-%m-%d} · {rules} · {state} · letter: {letter}")
+    if changed := answered.request.changes:
+        out.print(f"in the place of {changed}, which ends now: bianhe grant show {changed}")
     if row.topic.startswith(GRANT_PREFIX):
         out.print("the mailbox begins with the present state (SNAPSHOT), then follows every change")
     out.print("next: bianhe sync apply")

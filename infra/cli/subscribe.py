@@ -6,13 +6,19 @@ import json
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.markup import escape
 
 from bianhe.consumers import Event, Subscriber
-from bianhe.infra.cli.console import Output, OutputOption, err, out
+from bianhe.consumers.verification.judgement import Verdict, Verification
+from bianhe.consumers.verification.kafka import verify
+from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
+from bianhe.infra.settings import Profile
+
+_EXITS: Final = {Verdict.INVALID: Exit.FAILED, Verdict.UNKNOWN: Exit.DIFFERENCES, Verdict.VALID: Exit.DONE}
+"""The worst first."""
 
 
 def subscribe(
@@ -20,9 +26,14 @@ def subscribe(
     resource: Annotated[list[str] | None, typer.Option(help="only this resource; may be given again")] = None,
     most: Annotated[int | None, typer.Option("--max", min=1, help="stop after so many events")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="wait for more until Ctrl-C")] = False,
+    check: Annotated[
+        bool, typer.Option("--verify", help="acknowledge nothing: check that all that was written lies there, rightly")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Print the events delivered since last time; each one printed is acknowledged, so it is not printed again."""
+    if check:
+        _verify(verify(Profile.read(profile), resource), output)
     count = 0
     with Subscriber.from_profile(profile, resource) as subscriber, suppress(KeyboardInterrupt):
         for event in subscriber if follow else subscriber.drain():
@@ -35,6 +46,30 @@ def subscribe(
                 subscriber.acknowledge()
                 break
     err.print(f"{count:,} events")
+
+
+def _verify(partitions: list[Verification], output: Output) -> NoReturn:
+    """Show what became of each partition; exits with 1 where one is wrong, 3 where it cannot be told."""
+    rows = [
+        {
+            "topic": each.topic,
+            "partition": each.partition,
+            "records": each.records,
+            "last": each.last,
+            "written": each.told.seq,
+            "first_load": each.told.first_load and each.told.first_load.records,
+            "verdict": each.verdict.value,
+            "reasons": [*each.findings, *each.unknown],
+        }
+        for each in partitions
+    ]
+    show(rows, output, columns=[*rows[0]][:-1])
+    if output is Output.TABLE:
+        for each in partitions:
+            for reason in (*each.findings, *each.unknown):
+                out.print(escape(f"{each.topic}/{each.partition}: {reason}"))
+    verdicts = {each.verdict for each in partitions}
+    raise typer.Exit(next(code for verdict, code in _EXITS.items() if verdict in verdicts))
 
 
 def facts(event: Event) -> dict[str, Any]:

@@ -1,17 +1,19 @@
-"""Reading one partition to its present end, as the policy log and the router's state are read."""
+"""Reading partitions to their present ends, as the policy log and the router's state are read."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import explained, unreachable
+
+_FETCH_RECORDS: Final = 500
 
 
 class LogRecord(NamedTuple):
@@ -111,3 +113,34 @@ class LogReader:
             elif error is not None and not error.retriable():
                 raise KafkaException(error)
         self.position = position
+
+
+def read_to_ends(
+    connection: Connection, consumer: Consumer, positions: dict[tuple[str, int], int], timeout: float = 30.0
+) -> Iterator[Message]:
+    """Every record of these partitions from their positions to where they end now, by one client; positions move on.
+
+    The client shows ends (`clients.end_consumer`) and has nothing assigned: before and after it fetches nothing.
+    """
+    with explained(connection, "reading several partitions"):
+        ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout)[1] for place in positions}
+        behind = {place for place, end in ends.items() if positions[place] < end}
+        consumer.assign([TopicPartition(*place, positions[place]) for place in behind])
+        progress_at = time.monotonic()
+        try:
+            while behind:
+                for message in consumer.consume(_FETCH_RECORDS, 1.0):
+                    progress_at = time.monotonic()
+                    error, place = message.error(), (message.topic() or "", message.partition() or 0)
+                    if error is None and (message.offset() or 0) < ends[place]:
+                        positions[place] = (message.offset() or 0) + 1
+                        yield message
+                    elif error is None or error.code() == KafkaError._PARTITION_EOF:
+                        positions[place] = max(positions[place], ends[place])
+                        behind.discard(place)
+                    elif not error.retriable():
+                        raise KafkaException(error)
+                if time.monotonic() - progress_at > timeout:
+                    raise unreachable(connection.bootstrap)
+        finally:
+            consumer.unassign()

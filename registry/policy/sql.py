@@ -41,26 +41,61 @@ outbox: Final = Table(
     Column("kind", String(20), nullable=False),
     Column("body", Text, nullable=False),
     Column("number", Integer, nullable=True, unique=True),
+    Column("after", String(20), nullable=True),
 )
+"""`after` is a grant that must be stopped, its end on the log, before this row goes there."""
 
 
 class NumberedTwice(Fatal):
     """The policy log gives a record another number than the database knows."""
 
 
-def append(connection: Connection, bodies: Iterable[Body], at: datetime) -> list[str]:
-    """Put bodies into the outbox within the caller's transaction; returns their ids, in order."""
+def append(connection: Connection, bodies: Iterable[Body], at: datetime, *, after: str | None = None) -> list[str]:
+    """Put bodies into the outbox within the caller's transaction; returns their ids, in order.
+
+    With `after` they wait until nothing more is delivered under this grant, which is being revoked.
+    """
     ids = []
     for body in bodies:
         ids.append(str(uuid4()))
-        connection.execute(insert(outbox).values(id=ids[-1], at=at, kind=body.kind, body=encode_body(body)))
+        row = {"id": ids[-1], "at": at, "kind": body.kind, "body": encode_body(body), "after": after}
+        connection.execute(insert(outbox).values(row))
     return ids
 
 
 def pending(connection: Connection) -> list[OutboxRow]:
-    """The rows that have no number yet, in the order in which they were decided."""
-    rows = connection.execute(select(outbox).where(outbox.c.number.is_(None)).order_by(outbox.c.position))
-    return [OutboxRow(row.id, row.at, decode_body(row.body)) for row in rows]
+    """The rows that have no number yet and may have one, in the order in which they were decided."""
+    rows = connection.execute(select(outbox).where(outbox.c.number.is_(None)).order_by(outbox.c.position)).all()
+    stopped = _stopped(connection) if any(row.after for row in rows) else frozenset()
+    found, waiting = [], set[str]()
+    for row in rows:
+        body = decode_body(row.body)
+        grant = _grant_of(body)
+        if grant in waiting or (row.after and row.after not in stopped):
+            # What was decided of a grant that waits comes after it.
+            waiting.add(grant)
+        else:
+            found.append(OutboxRow(row.id, row.at, body))
+    return found
+
+
+def _grant_of(body: Body) -> str:
+    match body:
+        case Granted(grant=grant):
+            return grant.number
+        case Closed(receipt=receipt):
+            return receipt.grant
+        case Suspended() | Resumed() | Revoked() | Effective():
+            return body.grant
+        case _:
+            return ""
+
+
+def _stopped(connection: Connection) -> frozenset[str]:
+    """The grants under which nothing more is delivered, by a record that has its number."""
+    query = select(outbox.c.body).where(outbox.c.kind == "effective", outbox.c.number.is_not(None))
+    bodies = [decode_body(row.body) for row in connection.execute(query)]
+    return frozenset(body.grant for body in bodies if isinstance(body, Effective))
 
 
 def decided(connection: Connection, kind: type[_Body]) -> list[_Body]:

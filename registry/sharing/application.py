@@ -42,6 +42,8 @@ class Request(Frozen):
     scope: str
     until: date
     row_rule: tuple[Condition, ...] = ()
+    changes: str = ""
+    """Number of the grant that the one asked for takes the place of."""
     declared: bool = False
     """That all of it is true and that the head of the sharing office approves."""
 
@@ -146,6 +148,16 @@ def agree(
         scenario=request.scenario,
         scope=request.scope,
         until=request.until,
+    )
+
+
+def narrows(before: Grant, after: Grant) -> bool:
+    """Whether something that one grant lets through is kept back, or masked otherwise, by the one in its place."""
+    masks = {mask.item: mask for mask in before.masks}
+    return (
+        not {*before.items} <= {*after.items}
+        or any(mask.item in before.items and masks.get(mask.item) != mask for mask in after.masks)
+        or not {*after.row_rule} <= {*before.row_rule}
     )
 
 

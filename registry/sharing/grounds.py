@@ -1,4 +1,5 @@
-"""The grounds on which a grant may end or stand still: data, in `grounds.csv`. Without one nothing is stopped."""
+"""The grounds on which a grant may end, stand still or give way to another: data, in `grounds.csv`. Without one nothing
+is stopped."""
 
 from __future__ import annotations
 

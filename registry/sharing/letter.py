@@ -58,6 +58,7 @@ def agreement(application: Application, grant: Grant, view: View, topic: str, ca
         f"    使用场景:{grant.scenario}",
         f"    使用范围:{grant.scope}",
         f"    使用时限:至 {grant.until} 止(含当日)",
+        *([f"    本授权替代 {application.request.changes},后者同时终止。"] if application.request.changes else []),
         "",
         "二、信息项:",
         *(f"    {_clause_line(clause)}" for clause in clauses(resource, view)),

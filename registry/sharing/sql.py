@@ -41,7 +41,7 @@ from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Rejected
 from bianhe.schemas.grant import CITY_TIME, Condition, Grant, Mask
 from bianhe.schemas.policy import GrantState
-from bianhe.schemas.records.policy import Change, Closed, Effective, Granted, Revoked, Suspended
+from bianhe.schemas.records.policy import Change, Closed, Granted, Revoked, Suspended
 
 application_table: Final = Table(
     "application",
@@ -88,10 +88,15 @@ class NothingToWithdraw(Rejected):
     """What was delivered lies where others read it too."""
 
 
+class CannotChange(Rejected):
+    """A grant that another cannot take the place of."""
+
+
 class NotOverdue(Rejected):
     """Misuse that may still be put right."""
 
 
+CHANGED: Final = "changed"
 NOT_CORRECTED: Final = "misuse-not-corrected"
 
 
@@ -123,7 +128,7 @@ _STATES: Final = {
 def submit(engine: Engine, request: Request, at: datetime) -> Application:
     """Take an application; under standing consent an unconditional one comes back granted.
 
-    Raises InvalidApplication with every fault, Withheld, NoCatalog; then no number is used up.
+    Raises InvalidApplication with every fault, Withheld, CannotChange, NoCatalog; then no number is used up.
     """
     with deciding(engine) as connection:
         catalog = load(connection)
@@ -132,6 +137,8 @@ def submit(engine: Engine, request: Request, at: datetime) -> Application:
         number = _next_application(connection, at)
         taken = rules.submit(request, catalog, contract, number, at)
         at_once = resource.standing_consent and rules.unconditional(request, contract)
+        if request.changes:
+            _check_changed(connection, request)
         waiting = rules.with_due_date(taken, contract, calendar(connection))
         connection.execute(insert(application_table).values(**_row(waiting), letter=""))
         return _grant(connection, waiting, contract, (), (), STANDING_CONSENT, at) if at_once else waiting
@@ -189,7 +196,7 @@ def grants(engine: Engine, department: str | None = None, resource: str | None =
     if resource is not None:
         query = query.where(grant_table.c.resource == resource)
     with transaction(engine) as connection:
-        standings = _standings(connection)
+        standings = standings_of(connection)
         return [grant_row(connection, row.number, standings) for row in connection.execute(query).all()]
 
 
@@ -251,30 +258,6 @@ def _check_overdue(row: GrantRow, at: datetime) -> None:
         raise NotOverdue(f"{number} may be put right until {row.suspension.correct_by}", cure="wait until then")
 
 
-def subjects_of(connection: Connection, account: str) -> frozenset[str] | None:
-    """The subjects that an account may know: sources that it writes, topics that its grants let it read.
-
-    None stands for every subject, which the bus's own accounts may know.
-    """
-    if account in names.BUS_ACCOUNTS:
-        return None
-    catalog = load(connection)
-    if account not in catalog.department:
-        return frozenset()
-    sources = {
-        names.source_topic(resource.code, version)
-        for resource in catalog.resources
-        if resource.provider == account
-        for version in range(1, resource.version + 1)
-    }
-    standings = _standings(connection)
-    rows = connection.execute(
-        select(grant_table.c.number, grant_table.c.topic).where(grant_table.c.department == account)
-    )
-    read = {row.topic for row in rows if not isinstance(standings.get(row.number), Effective | Closed)}
-    return frozenset(names.value_subject(topic) for topic in sources | read)
-
-
 def recompute_deadlines(connection: Connection) -> None:
     """Count provisional time limits again, after the calendar has learnt a year."""
     query = select(application_table).where(
@@ -296,7 +279,11 @@ def _grant(
     by: str,
     at: datetime,
 ) -> Application:
-    """Make the grant, put it into the outbox with its schema, and answer the application with the letter."""
+    """Make the grant, put it into the outbox with its schema, and answer the application with the letter.
+
+    A view never changes: where the grant takes another's place, that one ends by the protocol, and is stopped before
+    this one begins if it let anything through that this one does not.
+    """
     given = rules.agree(waiting, masks, row_rule, contract, _next_grant(connection, at))
     answered = rules.granted(waiting, given, by, at)
     channel = present_channel(connection, given.resource, given.version)
@@ -304,7 +291,12 @@ def _grant(
     id = schema_id(connection, delivery.schema)
     schema = "" if delivery.topic == channel else delivery.schema
     body = Granted(grant=given, digest=given.digest, topic=delivery.topic, schema_id=id, view_schema=schema)
-    [outbox_id] = append(connection, [body], at)
+    changed = _check_changed(connection, waiting.request) if waiting.request.changes else None
+    narrows = changed is not None and rules.narrows(changed.grant, given)
+    [outbox_id] = append(connection, [body], at, after=changed.grant.number if changed and narrows else None)
+    if changed is not None:
+        reason = known_ground(CHANGED, "change")
+        end(connection, Revoked(grant=changed.grant.number, ground=reason.code, decided_by=by), at)
     bind(connection, names.value_subject(delivery.topic), id, outbox_id)
     connection.execute(
         insert(grant_table).values(
@@ -321,6 +313,20 @@ def _grant(
     )
     _keep(connection, answered, agreement(answered, given, delivery.view, delivery.topic, load(connection)))
     return answered
+
+
+def _check_changed(connection: Connection, request: Request) -> GrantRow:
+    """The grant that another takes the place of; raises Unknown, CannotChange."""
+    row = grant_row(connection, request.changes)
+    if (row.grant.department, row.grant.resource) != (request.department, request.resource):
+        raise CannotChange(f"{request.changes} is not {request.department}'s on {request.resource}")
+    if row.state is not GrantState.ACTIVE:
+        raise CannotChange(
+            f"{request.changes} is {row.state}",
+            cause="only a grant that is in force gives way to another",
+            cure="apply without --changes",
+        )
+    return row
 
 
 def _next_application(connection: Connection, at: datetime) -> str:
@@ -361,7 +367,7 @@ def _application(connection: Connection, number: str) -> Application:
     return _read(row)
 
 
-def _standings(connection: Connection) -> dict[str, Change]:
+def standings_of(connection: Connection) -> dict[str, Change]:
     """What was decided of each grant last, since it was given."""
     return {body.receipt.grant if isinstance(body, Closed) else body.grant: body for body in changes(connection)}
 
@@ -371,7 +377,7 @@ def grant_row(connection: Connection, number: str, standings: Mapping[str, Chang
     row = connection.execute(select(grant_table).where(grant_table.c.number == number)).first()
     if row is None:
         raise Unknown(f"there is no grant {number}", cure="bianhe grant list shows them")
-    last = (_standings(connection) if standings is None else standings).get(number)
+    last = (standings_of(connection) if standings is None else standings).get(number)
     return GrantRow(
         grant=Grant.model_validate(row.body),
         application=row.application,

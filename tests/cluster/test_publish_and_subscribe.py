@@ -16,6 +16,7 @@ from confluent_kafka.serialization import StringSerializer
 
 from bianhe.consumers import Event, Subscriber
 from bianhe.consumers.subscriber import NothingGranted
+from bianhe.consumers.verification.kafka import verify
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused, RefusedByBroker
@@ -24,8 +25,12 @@ from bianhe.infra.settings import MissingSecret, Profile, read_secret
 from bianhe.producers import InvalidEvent, Publisher
 from bianhe.producers.kafka import NotAProvider, Receipt
 from bianhe.producers.keys import EntityKeys
+from bianhe.registry.policy.kafka import read_policy
 from bianhe.schemas.contract import shipped
-from support.exchange import MAILBOX_READER, OPEN_READER, PROVIDER, UNGRANTED, Exchange, exchange
+from bianhe.schemas.policy import GrantState
+from support.broker import eventually
+from support.command_line import bianhe
+from support.exchange import MAILBOX_ITEMS, MAILBOX_READER, OPEN_READER, PROVIDER, UNGRANTED, Exchange, exchange
 from support.rows import POPULATION, SECRET, number, person
 
 OPEN = "open.population.v1.r1"
@@ -249,3 +254,37 @@ def login(city: Exchange, department: str) -> dict[str, Any]:
 def registry_client(city: Exchange, department: str) -> SchemaRegistryClient:
     secret = login(city, department)["sasl.password"]
     return SchemaRegistryClient({"url": city.bus.settings.registry, "basic.auth.user.info": f"{department}:{secret}"})
+
+
+def test_a_department_checks_for_itself_what_was_written_for_it_and_a_narrower_grant_comes_after_the_old_one(
+    city: Exchange,
+) -> None:
+    with Publisher.from_profile(city.profile(PROVIDER)) as publisher:
+        population = publisher.resource("population")
+        for sequence in range(60, 80):
+            population.publish(person(citizen_id=number(sequence), residence_division="410212"))
+    late = "tongji"
+    grant = city.grant(late, MAILBOX_ITEMS)
+    assert eventually(lambda: loaded(city, late), 60)
+    for department in (late, MAILBOX_READER, OPEN_READER):
+        done = bianhe("subscribe", "--verify", "--profile", city.profile(department), "--output", "json")
+        rows = json.loads(done.stdout)
+        assert (done.returncode, [row["verdict"] for row in rows]) == (0, ["valid"] * 4), done.stdout + done.stderr
+        assert all(row["records"] == row["last"] == row["written"] for row in rows)
+    found = verify(Profile.read(city.profile(late)))
+    assert sum(each.records for each in found) >= 20
+    assert {each.told.first_load and each.told.first_load.grant for each in found} == {grant.digest}
+
+    narrower = city.grant(late, MAILBOX_ITEMS[:2], changes=grant.number)
+    policy = read_policy(city.bus.broker.connection())
+    before, after = policy.grants[grant.number], policy.grants[narrower.number]
+    assert before.state in (GrantState.EFFECTIVE, GrantState.CLOSED)
+    assert eventually(lambda: loaded(city, late), 60)
+    found = verify(Profile.read(city.profile(late)))
+    assert {(each.topic, each.verdict) for each in found} == {(after.topic, "valid")}
+
+
+def loaded(city: Exchange, department: str) -> bool:
+    """Whether every partition of what a department reads has had its first load."""
+    found = verify(Profile.read(city.profile(department)))
+    return all(each.told.first_load for each in found)

@@ -14,7 +14,7 @@ from bianhe.infra.demo import sharing as demo
 from bianhe.registry.accounts.sql import password_hash, set_password
 from bianhe.registry.catalog.sql import NoCatalog, show
 from bianhe.registry.clocks.sql import calendar_exception
-from bianhe.registry.policy.sql import append, decided, learn, pending
+from bianhe.registry.policy.sql import append, beyond, decided, learn, pending
 from bianhe.registry.revocation import sql as decisions
 from bianhe.registry.sharing import sql
 from bianhe.registry.sharing.application import (
@@ -276,3 +276,61 @@ def test_the_sample_city_is_answered_as_its_file_says(city: Engine) -> None:
     assert len({row.grant.department for row in answers.grants}) >= 10
     assert len(answers.refusals) == len(answers.withheld) == 1
     assert not any(row.grant.department == "shangwu" for row in answers.grants if row.grant.resource == "population")
+
+
+def _changed(database: Engine, number: str, items: tuple[str, ...], *masks: str) -> str:
+    """Let another grant take the place of one; its number."""
+    submitted = sql.submit(database, request(items=items, changes=number), NOW)
+    return sql.agree(database, submitted.number, tuple(map(Mask.parse, masks)), (), "gongan", NOW).grant.number
+
+
+def _on_the_log(database: Engine) -> list[tuple[str, str]]:
+    """What was numbered of grants, in order."""
+    number_all(database)
+    with transaction(database) as connection:
+        bodies = [row.body for row in beyond(connection, 0)]
+    return [
+        (body.kind, body.grant.number if isinstance(body, Granted) else body.grant)
+        for body in bodies
+        if isinstance(body, Granted | Revoked | Effective)
+    ]
+
+
+def _stop(database: Engine, number: str) -> None:
+    """The registry has seen that nothing more is delivered under a grant."""
+    with transaction(database) as connection:
+        append(connection, [Effective(grant=number, edge={"0": 1})], NOW)
+    number_all(database)
+
+
+def test_a_narrower_grant_begins_when_the_one_in_whose_place_it_comes_is_stopped(city: Engine) -> None:
+    old = _granted(city).grant.number
+    new = _changed(city, old, ("citizen_id", "name", "migrated_on"), "citizen_id=first:6")
+    newest = _changed(city, new, ("migrated_on",))
+    begun = [("granted", old), ("revoked", old)]
+    assert _on_the_log(city) == begun
+    assert sql.grant(city, new).policy is None
+    _stop(city, old)
+    begun += [("effective", old), ("granted", new), ("revoked", new)]
+    assert _on_the_log(city) == begun
+    _stop(city, new)
+    assert _on_the_log(city) == [*begun, ("effective", new), ("granted", newest)]
+    assert f"替代 {old}" in sql.letter(city, new)
+
+
+def test_a_wider_grant_begins_before_the_one_in_whose_place_it_comes_ends(city: Engine) -> None:
+    old = _granted(city).grant.number
+    new = _changed(city, old, ("citizen_id", "name", "migrated_on", "status"))
+    assert _on_the_log(city) == [("granted", old), ("granted", new), ("revoked", old)]
+
+
+def test_only_a_grant_of_its_own_that_is_in_force_gives_way_to_another(city: Engine) -> None:
+    mine = _granted(city).grant.number
+    with pytest.raises(sql.CannotChange):
+        sql.submit(city, request(department="tongji", changes=mine), NOW)
+    decisions.suspend(city, mine, "misuse", date(2026, 12, 20), "gongan", NOW)
+    with pytest.raises(sql.CannotChange):
+        sql.submit(city, request(changes=mine), NOW)
+    with pytest.raises(sql.Unknown):
+        sql.submit(city, request(changes="G-2026-0099"), NOW)
+    assert len(sql.applications(city)) == 1

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
-from sqlalchemy import Engine
 
 from bianhe.infra import clock
 from bianhe.infra.cli.bus import Bus
 from bianhe.infra.settings import write_secret
 from bianhe.infra.sql import engine
 from bianhe.registry.accounts import kafka as accounts
-from bianhe.registry.policy.sql import pending
 from bianhe.registry.sharing import sql as sharing
-from bianhe.registry.sql import transaction
 from bianhe.registry.sync import kafka as sync
-from bianhe.schemas.grant import Mask, parse_row_rule
+from bianhe.schemas.grant import Grant, Mask, parse_row_rule
 from support.broker import eventually
 from support.registry import request, with_sample
 from support.rows import POPULATION, SECRET
@@ -59,27 +56,30 @@ class Exchange:
         )
         return path
 
+    def grant(
+        self, department: str, items: tuple[str, ...], masks: Sequence[str] = (), rule: str = "", changes: str = ""
+    ) -> Grant:
+        """Grant a department these items of the population and open them on the cluster."""
+        database, admin = engine(self.bus.settings.database), self.bus.broker.connection()
+        asked = sharing.submit(database, request(department=department, items=items, changes=changes), clock.now())
+        if asked.grant is None:
+            row_rule = parse_row_rule(rule) if rule else ()
+            sharing.agree(database, asked.number, tuple(map(Mask.parse, masks)), row_rule, PROVIDER, clock.now())
+        given = sharing.grants(database, department)[-1].grant
+        assert eventually(lambda: sharing.grant(database, given.number).policy is not None)
+        sync.apply(admin, sync.plan_cluster(admin).steps, self.bus.settings.kafka.secrets)
+        return given
+
 
 @contextmanager
 def exchange(home: Path, *, tls: bool = False) -> Iterator[Exchange]:
     """Start a bus on which `OPEN_READER` reads all unconditional items, `MAILBOX_READER` a mailbox."""
     with Bus(home, registry=f"http://127.0.0.1:{_free_port()}", tls=tls) as bus:
-        database = engine(bus.settings.database)
-        now = clock.now()
-        with_sample(database, bus.settings.routers)
-        sharing.submit(database, request(department=OPEN_READER, items=POPULATION.unconditional), now)
-        asked = sharing.submit(database, request(department=MAILBOX_READER, items=MAILBOX_ITEMS), now)
-        masks, rule = (Mask.parse("name=first:1"),), parse_row_rule("residence_division = 410212")
-        sharing.agree(database, asked.number, masks, rule, PROVIDER, now)
-        assert eventually(lambda: not _waiting(database))
-        admin = bus.broker.connection()
-        sync.apply(admin, sync.plan_cluster(admin).steps, bus.settings.kafka.secrets)
-        yield Exchange(bus, home / "profiles")
-
-
-def _waiting(database: Engine) -> int:
-    with transaction(database) as connection:
-        return len(pending(connection))
+        with_sample(engine(bus.settings.database), bus.settings.routers)
+        running = Exchange(bus, home / "profiles")
+        running.grant(OPEN_READER, POPULATION.unconditional)
+        running.grant(MAILBOX_READER, MAILBOX_ITEMS, ["name=first:1"], "residence_division = 410212")
+        yield running
 
 
 def _free_port() -> int:

@@ -60,6 +60,7 @@ def _policy_and_schemas() -> None:
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=True),
+        sa.Column("after", sa.String(length=20), nullable=True),
         sa.PrimaryKeyConstraint("position", name="pk_outbox"),
         sa.UniqueConstraint("id", name="uq_outbox_id"),
         sa.UniqueConstraint("number", name="uq_outbox_number"),

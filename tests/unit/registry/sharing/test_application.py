@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,10 +18,11 @@ from bianhe.registry.sharing.application import (
     InvalidDecision,
     Request,
     State,
+    narrows,
 )
 from bianhe.registry.sharing.compile import compile_grant
 from bianhe.schemas.contract import Sharing
-from bianhe.schemas.grant import Condition, Mask, MaskKind, Operator
+from bianhe.schemas.grant import Condition, Grant, Mask, MaskKind, Operator, parse_row_rule
 from bianhe.schemas.view import reads_open_channel
 from support.registry import CATALOG, NOW, POPULATION, request
 
@@ -142,3 +144,26 @@ def test_an_item_goes_to_the_departments_of_its_scope_only() -> None:
     assert [fault.rule for fault in refused.value.faults] == ["809 第十五条"]
     allowed = asked.model_copy(update={"department": "minzheng"})
     assert rules.submit(allowed, narrowed, POPULATION, "A-2026-0001", NOW).state is State.SUBMITTED
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {}, False),
+        ({}, {"items": ("a", "b", "c")}, False),
+        ({}, {"items": ("a",)}, True),
+        ({}, {"masks": (Mask.parse("a=null"),)}, True),
+        ({"masks": (Mask.parse("a=null"),)}, {}, False),
+        ({"masks": (Mask.parse("a=first:2"),)}, {"masks": (Mask.parse("a=first:1"),)}, True),
+        ({}, {"row_rule": parse_row_rule("d = 1")}, True),
+        ({"row_rule": parse_row_rule("d = 1")}, {}, False),
+        ({"row_rule": parse_row_rule("d = 1")}, {"row_rule": parse_row_rule("d = 2")}, True),
+        ({}, {"items": ("a", "b", "c"), "masks": (Mask.parse("c=null"),)}, False),
+    ],
+)
+def test_a_grant_narrows_where_it_keeps_back_or_masks_what_the_one_before_let_through(
+    before: dict[str, Any], after: dict[str, Any], expected: bool
+) -> None:
+    words: dict[str, Any] = {name: "x" for name in ("department", "resource", "purpose", "basis", "scenario", "scope")}
+    one = Grant(number="G-2026-0001", version=1, items=("a", "b"), until=date(2027, 12, 31), **words)
+    assert narrows(one.model_copy(update=before), one.model_copy(update=after)) is expected
