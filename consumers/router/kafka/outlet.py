@@ -30,7 +30,7 @@ def is_known() -> bool:
 
 def open_outlet(producer: Producer) -> Outlet | None:
     """The outlet of a transactional producer that has no transaction open; None where it would not be safe."""
-    if not is_known() or not isinstance(producer, cimpl.Producer):
+    if not isinstance(producer, cimpl.Producer) or not is_known():
         return None
     try:
         library = ctypes.CDLL(cimpl.__file__)
