@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +42,9 @@ from bianhe.schemas.view import View, grant_view
 
 PARTITIONS: Final = 4
 WORKERS: Final = 2
+GROUP_DELAY_MS: Final = 3000
+"""Kafka's own default: workers that start together share each topic's partitions. One that joins a group at work is
+given whole topics, and would route one of them alone while its rival has two processes."""
 _SOURCE_SCHEMA: Final = 100
 _ITEMS: Final = 8
 """Of the contract's, in each view."""
@@ -170,6 +175,17 @@ class City:
             self.children.start(_worker(worker), "bianhe.consumers.router", str(worker))
         return [self.children.pid(_worker(worker)) for worker in range(workers)]
 
+    @contextmanager
+    def held(self, pids: Sequence[int]) -> Iterator[None]:
+        """Stop running workers where they are; a few seconds at most, or their group takes them for dead."""
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def decide(self, bodies: Iterable[Body], *, synced: bool = True) -> int:
         """Put bodies on the policy log, and bring the cluster after it; the policy version then."""
         records = []
@@ -197,7 +213,7 @@ def _worker(number: int) -> str:
 @contextmanager
 def a_city(folder: Path, sources: Sequence[Source]) -> Iterator[City]:
     """Start a broker in a folder and put the policy in force."""
-    with EmbeddedBroker(folder / "kafka") as broker:
+    with EmbeddedBroker(folder / "kafka", group_delay_ms=GROUP_DELAY_MS) as broker:
         files = folder / "kafka" / "secrets"
         sync.prepare(broker.connection(), files)
         write_secret(files / "pseudonym-key", SecretStr(secrets.token_hex(32)))

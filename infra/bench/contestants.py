@@ -13,7 +13,9 @@ from multiprocessing.synchronize import Barrier
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bianhe.consumers.router.kafka.outlet import open_outlet
 from bianhe.consumers.router.limits import Limits
+from bianhe.consumers.router.transaction import Budget
 from bianhe.infra.bench.city import PARTITIONS, WORKERS, delivering, source
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
@@ -31,7 +33,10 @@ class Kind(StrEnum):
     COPIER = "copier"
     """Consumes the source and writes a prepared delivery for each record, in transactions, with its positions."""
     KERNEL = "kernel and produce"
-    """Slices prepared source records and writes what comes out, in transactions."""
+    """Slices prepared source records and writes what comes out by the router's short way, in transactions."""
+    C_WRITER = "C writer"
+    """Writes prepared deliveries by the router's short way: what librdkafka can do, a call from Python for each event
+    apart. Where there is no short way it is the writer."""
 
 
 def topic(kind: Kind, views: int, view: int) -> str:
@@ -45,22 +50,24 @@ def run(
     partitions = range(worker, PARTITIONS, WORKERS)
     topics = [topic(kind, views, view) for view in range(views)]
     deliver = delivering(views)
-    cut = [[each or b"" for each in deliver(value, 1_000_000, 100, 0)] for value in values]
+    cut = [deliver(value, 1_000_000, 100, 0) for value in values]
     again = delivering(views)
     number = range(len(values))
 
-    def prepared(at: int) -> list[bytes]:
+    def prepared(at: int) -> list[bytes | None]:
         return cut[at % len(number)]
 
-    def sliced(at: int) -> list[bytes]:
-        return again(values[at % len(number)], at, 100, 0)  # type: ignore[return-value]
+    def sliced(at: int) -> list[bytes | None]:
+        return again(values[at % len(number)], at, 100, 0)
 
+    writer: _Writer
     if kind is Kind.PLAIN_WRITER:
-        writer: _Writer = _Writer(clients.producer(connection, linger_ms=5))
+        writer = _Writer(clients.producer(connection, reports=False), topics)
     else:
-        writer = _Transactions(
-            clients.transactional_producer(connection, f"bench.{kind.replace(' ', '-')}.{views}.{worker}")
-        )
+        id = f"bench.{kind.replace(' ', '-')}.{views}.{worker}"
+        writer = _Transactions(clients.transactional_producer(connection, id), topics)
+        if kind in (Kind.KERNEL, Kind.C_WRITER):
+            writer.go_the_short_way()
     records: Iterator[tuple[int, int, bytes]]
     if kind is Kind.COPIER:
         consumer = clients.end_consumer(connection, "bench", "read_committed")
@@ -68,42 +75,48 @@ def run(
     else:
         records = ((at, at % PARTITIONS, b"e%d" % at) for at in range(count) if at % PARTITIONS in partitions)
     ready.wait()
-    writer.write(records, topics, sliced if kind is Kind.KERNEL else prepared)
+    writer.write(records, sliced if kind is Kind.KERNEL else prepared)
 
 
 class _Writer:
     """Writes without transactions."""
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, topics: list[str]) -> None:
         self.producer = producer
+        self.topics = topics
         self.limits = Limits()
+        self.queue = self._by_name
 
-    def write(
-        self, records: Iterator[tuple[int, int, bytes]], topics: list[str], made: Callable[[int], list[bytes]]
-    ) -> None:
-        produce, since, bytes_since, begun = self.producer.produce, 0, 0, 0.0
+    def write(self, records: Iterator[tuple[int, int, bytes]], made: Callable[[int], list[bytes | None]]) -> None:
+        since = 0
         for at, partition, key in records:
             if not since:
-                begun = time.monotonic()
+                budget = Budget(self.limits, time.monotonic())
                 self.begin()
-            for name, value in zip(topics, made(at), strict=True):
-                bytes_since += len(value)
-                try:
-                    produce(name, value, key, partition)
-                except BufferError:
-                    self.producer.poll(0.02)
-                    produce(name, value, key, partition)
+            budget.took(self.queue(partition, key, made(at)))
             since += 1
-            if (
-                since >= self.limits.events_max
-                or bytes_since >= self.limits.bytes_max
-                or (not at % 100 and time.monotonic() - begun > self.limits.transaction_seconds_max)
-            ):
+            if budget.full or (not since % self.limits.records_per_fetch and budget.spent(time.monotonic())):
                 self.commit()
-                since = bytes_since = 0
+                since = 0
         if since:
             self.commit()
         self.producer.flush(60)
+
+    def _by_name(self, partition: int, key: bytes, values: list[bytes | None]) -> int:
+        size = 0
+        for name, value in zip(self.topics, values, strict=True):
+            if value is not None:
+                size += len(value)
+                self.produce(name, partition, key, value)
+        return size
+
+    def produce(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+        while True:
+            try:
+                self.producer.produce(topic, value, key, partition)
+                return
+            except BufferError:
+                self.producer.poll(0.02)
 
     def begin(self) -> None: ...
 
@@ -114,12 +127,18 @@ class _Writer:
 class _Transactions(_Writer):
     """Writes in transactions; a copier's carry its positions."""
 
-    def __init__(self, producer: Producer) -> None:
-        super().__init__(producer)
+    def __init__(self, producer: Producer, topics: list[str]) -> None:
+        super().__init__(producer, topics)
         self.consumer: Consumer | None = None
         self.positions: dict[int, int] = {}
         self.source = ""
         producer.init_transactions(60)
+
+    def go_the_short_way(self) -> None:
+        outlet = open_outlet(self.producer)
+        if outlet is not None:
+            topics = outlet.topics(tuple(self.topics))
+            self.queue = lambda partition, key, values: topics.write(partition, key, values, self.produce)
 
     def begin(self) -> None:
         self.producer.begin_transaction()

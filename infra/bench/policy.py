@@ -174,8 +174,8 @@ def _await(acknowledgements: Acknowledgements, version: int) -> None:
 def _rules(city: City, still: Source, rules: int, told: Told) -> list[Row]:
     """The same round of a router, whose account is no super user, before and after so many access rules."""
     race = Race(city, source_values(), lambda views: _EVENTS // PARTITIONS * PARTITIONS)
-    run = partial(race.router, [still])
-    before = middle(rounds_of({"router, few access rules": run}, 1, told)["router, few access rules"])
+    few, many = "router, few access rules", f"router, {rules} access rules"
+    before = middle(rounds_of([partial(race.routers, {few: [still]})], 1, told)[few])
     told(f"{rules} access rules")
     made = [
         AccessRule(f"User:large{number % large.DEPARTMENTS:03}", "TOPIC", f"open.rule{number}.v1.r1", "READ")
@@ -189,12 +189,12 @@ def _rules(city: City, still: Source, rules: int, told: Told) -> list[Row]:
     begun = time.monotonic()
     raw.access_rules(city.broker.connection())
     fetched = time.monotonic() - begun
-    after = middle(rounds_of({f"router, {rules} access rules": run}, 1, told)[f"router, {rules} access rules"])
+    after = middle(rounds_of([partial(race.routers, {many: [still]})], 1, told)[many])
     return [
         {"what": f"{rules} access rules made", "figure": created, "unit": "s"},
         {"what": f"{rules} access rules read from every broker", "figure": fetched, "unit": "s"},
-        {"what": "router, few access rules", "figure": before.client_us, "unit": "µs of CPU a delivery"},
-        {"what": f"router, {rules} access rules", "figure": after.client_us, "unit": "µs of CPU a delivery"},
+        {"what": few, "figure": before.client_us, "unit": "µs of CPU a delivery"},
+        {"what": many, "figure": after.client_us, "unit": "µs of CPU a delivery"},
         {"what": "broker, few access rules", "figure": before.broker_us, "unit": "µs of CPU a delivery"},
         {"what": f"broker, {rules} access rules", "figure": after.broker_us, "unit": "µs of CPU a delivery"},
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -20,12 +20,15 @@ from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.schemas.errors import Transient
 
 T = TypeVar("T")
+Run = Callable[[], Iterable[tuple[T, Figure]]]
+"""Yields the figures of one round, each under the name of what ran."""
 _TICK: Final = os.sysconf("SC_CLK_TCK")
-_SAMPLE_SECONDS: Final = 0.05
+_SAMPLE_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 120.0
+_WARM_UP: Final = 0.1
+"""Of a round."""
 
 
-Run = Callable[[], Figure]
 Told = Callable[[str], None]
 
 
@@ -42,24 +45,36 @@ class Race:
     records: Callable[[int], int]
     """By number of views: about as many deliveries for each."""
 
-    def prepare(self, kinds: Sequence[Kind], views: Sequence[int]) -> None:
-        """Make the contestants' topics."""
-        names = [contestants.topic(kind, each, view) for kind in kinds for each in views for view in range(each)]
+    def prepare(self, kind: Kind, views: int) -> None:
+        """Make a contestant's topics."""
+        names = [contestants.topic(kind, views, view) for view in range(views)]
         with Admin(self.city.broker.connection()) as admin:
             admin.create_topics(dict.fromkeys(names, Topic(PARTITIONS, {})))
 
-    def router(self, sources: Sequence[Source], workers: int = WORKERS) -> Figure:
-        """A round of the router: its sources are filled while no worker runs, then all of them are routed."""
+    def routers(self, groups: Mapping[T, Sequence[Source]], workers: int = WORKERS) -> Iterator[tuple[T, Figure]]:
+        """A round of the router for each group of sources in turn: filled while the workers are held, then routed.
+
+        All is routed once before, in small: what a worker does once, and what it does cold, is not what an event costs.
+        """
+        pids = self.city.start_router(workers)
+        try:
+            for sources in groups.values():
+                self._routed(sources, pids, _WARM_UP)
+            for name, sources in groups.items():
+                yield name, figure(self._routed(sources, pids, 1))
+        finally:
+            self.city.children.stop()
+
+    def _routed(self, sources: Sequence[Source], pids: Sequence[int], share: float) -> list[Sample]:
         views = sources[0].views
-        records = self.records(views * len(sources))
-        self.city.fill(sources, self.values, records)
-        places = [(each.mailboxes[0], partition) for each in sources for partition in range(each.partitions)]
-        with _Watch(self.city, places, views) as watch:
-            pids = self.city.start_router(workers)
-            try:
-                return figure(watch.until(records * views * len(sources), pids))
-            finally:
-                self.city.children.stop()
+        records = int(self.records(views * len(sources)) * share) // PARTITIONS * PARTITIONS
+        with self._watch(sources) as watch:
+            with self.city.held(pids):
+                self.city.fill(sources, self.values, records)
+            return watch.until(records * len(sources), pids, views)
+
+    def _watch(self, sources: Sequence[Source]) -> _Watch:
+        return _Watch(self.city, [(each.mailboxes[0], place) for each in sources for place in range(each.partitions)])
 
     def contestant(self, kind: Kind, views: int) -> Figure:
         """A round of a contestant; it begins when all its processes are ready."""
@@ -74,12 +89,12 @@ class Race:
             for worker in range(WORKERS)
         ]
         places = [(contestants.topic(kind, views, 0), partition) for partition in range(PARTITIONS)]
-        with _Watch(self.city, places, views) as watch:
+        with _Watch(self.city, places) as watch:
             for process in processes:
                 process.start()
             try:
                 ready.wait(_PATIENCE_SECONDS)
-                return figure(watch.until(records * views, [process.pid or 0 for process in processes]))
+                return figure(watch.until(records, [process.pid or 0 for process in processes], views))
             finally:
                 for process in processes:
                     process.join(10)
@@ -87,28 +102,27 @@ class Race:
 
 
 def records_for(deliveries: int, views: int) -> int:
-    """How many source records a round has: with one view they cost the most, and a quarter is enough."""
-    return max(deliveries // max(views, 4) // PARTITIONS, 1) * PARTITIONS
+    """How many source records a round has: with one view they cost the most, and half is enough."""
+    return max(deliveries // max(views, 2) // PARTITIONS, 1) * PARTITIONS
 
 
-def rounds_of(runs: Mapping[T, Run], rounds: int, told: Told) -> dict[T, list[Figure]]:
+def rounds_of(runs: Sequence[Run[T]], rounds: int, told: Told) -> dict[T, list[Figure]]:
     """Run each in turn, a warm-up round and then `rounds`."""
-    measured: dict[T, list[Figure]] = {name: [] for name in runs}
+    measured: dict[T, list[Figure]] = {}
     for number in range(rounds + 1):
-        for name, run in runs.items():
-            found = run()
-            told(f"round {number} of {rounds}  {name}: {found.rate:,.0f}/s, {found.client_us:.2f} µs of CPU each")
-            if number:
-                measured[name].append(found)
+        for run in runs:
+            for name, found in run():
+                told(f"round {number} of {rounds}  {name}: {found.rate:,.0f}/s, {found.client_us:.2f} µs of CPU each")
+                if number:
+                    measured.setdefault(name, []).append(found)
     return measured
 
 
 class _Watch:
     """Samples the stable end of one topic of many, which stands for them all, and the processes' CPU."""
 
-    def __init__(self, city: City, places: Sequence[tuple[str, int]], views: int) -> None:
+    def __init__(self, city: City, places: Sequence[tuple[str, int]]) -> None:
         self._broker = city.broker
-        self._views = views
         self._places = [TopicPartition(*place) for place in places]
         self._consumer = clients.end_consumer(city.broker.connection(), "bench", "read_committed")
         self._base = self._end()
@@ -119,17 +133,17 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def until(self, deliveries: int, pids: Sequence[int]) -> list[Sample]:
-        """Sample until so many deliveries are stable; raises StoodStill."""
+    def until(self, records: int, pids: Sequence[int], views: int) -> list[Sample]:
+        """Sample until so many records, each delivered to so many views, are stable; raises StoodStill."""
         samples: list[Sample] = []
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not samples or samples[-1].deliveries < deliveries:
+        while not samples or samples[-1].deliveries < records * views:
             if time.monotonic() > deadline:
                 raise StoodStill(
-                    f"{samples[-1].deliveries} of {deliveries} deliveries in {_PATIENCE_SECONDS:.0f} s",
+                    f"{samples[-1].deliveries} of {records * views} deliveries in {_PATIENCE_SECONDS:.0f} s",
                     cure="run the bench on a machine with nothing else to do",
                 )
-            written = (self._end() - self._base) * self._views
+            written = (self._end() - self._base) * views
             samples.append(Sample(time.monotonic(), written, cpu_seconds(pids), cpu_seconds([self._broker.pid])))
             time.sleep(_SAMPLE_SECONDS)
         return samples

@@ -14,6 +14,10 @@ from bianhe.infra.bench.race import Race, Run, Told, records_for, rounds_of
 
 ROUTER: Final = "router"
 VIEWS: Final = (1, 5, 20, 50)
+RIVALS: Final = ((Kind.COPIER, 1), (Kind.WRITER, 5), (Kind.PLAIN_WRITER, 5), (Kind.WRITER, 20))
+"""Whom the router meets, and at how many views."""
+FURTHER: Final = ((Kind.KERNEL, 5), (Kind.C_WRITER, 5), (Kind.C_WRITER, 20))
+"""Whom it meets where there is time."""
 
 
 class Contest(NamedTuple):
@@ -26,13 +30,14 @@ class Contest(NamedTuple):
         return f"{self.name}, {self.views} views"
 
 
-def race(folder: Path, deliveries: int, rounds: int, told: Told) -> dict[str, Any]:
+def race(folder: Path, deliveries: int, rounds: int, quick: bool, told: Told) -> dict[str, Any]:
     """Run all contestants in turn, a warm-up round and then `rounds`; returns figures, ratios and conditions."""
-    values = source_values()
+    values, rivals = source_values(), RIVALS if quick else RIVALS + FURTHER
     with a_city(folder, [source(views) for views in VIEWS]) as city:
         one = Race(city, values, lambda views: records_for(deliveries, views))
-        one.prepare(list(Kind), VIEWS)
-        measured = rounds_of(dict(_contests(one)), rounds, told)
+        for kind, views in rivals:
+            one.prepare(kind, views)
+        measured = rounds_of(list(_runs(one, rivals)), rounds, told)
     medians = {contest: middle(figures) for contest, figures in measured.items()}
     return {
         "figures": [{"contestant": name, "views": views, **one.row()} for (name, views), one in medians.items()],
@@ -47,40 +52,35 @@ def race(folder: Path, deliveries: int, rounds: int, told: Told) -> dict[str, An
     }
 
 
-def _contests(one: Race) -> Iterator[tuple[Contest, Run]]:
-    for views in VIEWS:
-        yield Contest(ROUTER, views), partial(one.router, [source(views)])
-        for kind in _rivals(views):
-            yield Contest(kind.value, views), partial(one.contestant, kind, views)
+def _runs(one: Race, rivals: Sequence[tuple[Kind, int]]) -> Iterator[Run[Contest]]:
+    yield partial(one.routers, {Contest(ROUTER, views): [source(views)] for views in VIEWS})
+    for kind, views in rivals:
+        yield partial(_met, one, kind, views)
 
 
-def _rivals(views: int) -> Sequence[Kind]:
-    """Whom the router meets at so many views."""
-    match views:
-        case 1:
-            return (Kind.WRITER, Kind.COPIER)
-        case 5:
-            return (Kind.WRITER, Kind.PLAIN_WRITER, Kind.KERNEL)
-        case 20:
-            return (Kind.WRITER,)
-    return ()
+def _met(one: Race, kind: Kind, views: int) -> Iterator[tuple[Contest, Figure]]:
+    yield Contest(kind.value, views), one.contestant(kind, views)
 
 
 def ratios(medians: Mapping[Contest, Figure]) -> dict[str, float]:
     """What the figures say of each other; 1.0 is as fast, above it faster, except that growth is of cost."""
 
-    def rate(name: str, views: int) -> float:
-        return medians[Contest(name, views)].rate
-
     def cost(views: int) -> float:
         return medians[Contest(ROUTER, views)].client_us
 
-    found = {
-        "router_n1_to_copier": rate(ROUTER, 1) / rate(Kind.COPIER, 1),
-        "router_n5_to_writer": rate(ROUTER, 5) / rate(Kind.WRITER, 5),
-        "router_n20_to_writer": rate(ROUTER, 20) / rate(Kind.WRITER, 20),
-        "router_n5_to_kernel_and_produce": rate(ROUTER, 5) / rate(Kind.KERNEL, 5),
-        "exactly_once_n5": rate(Kind.WRITER, 5) / rate(Kind.PLAIN_WRITER, 5),
-        "cpu_growth_views_5_to_50": cost(50) / cost(5),
+    pairs = {
+        "router_n1_to_copier": (ROUTER, Kind.COPIER, 1),
+        "router_n5_to_writer": (ROUTER, Kind.WRITER, 5),
+        "router_n20_to_writer": (ROUTER, Kind.WRITER, 20),
+        "router_n5_to_kernel_and_produce": (ROUTER, Kind.KERNEL, 5),
+        "router_n5_to_c_writer": (ROUTER, Kind.C_WRITER, 5),
+        "router_n20_to_c_writer": (ROUTER, Kind.C_WRITER, 20),
+        "exactly_once_n5": (Kind.WRITER, Kind.PLAIN_WRITER, 5),
     }
+    found = {
+        name: medians[Contest(one, views)].rate / medians[Contest(other, views)].rate
+        for name, (one, other, views) in pairs.items()
+        if Contest(other, views) in medians
+    }
+    found["cpu_growth_views_5_to_50"] = cost(50) / cost(5)
     return {name: round(value, 3) for name, value in found.items()}

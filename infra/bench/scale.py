@@ -10,7 +10,7 @@ from typing import Any, Final
 from bianhe.infra.bench import large
 from bianhe.infra.bench.city import PARTITIONS, WORKERS, Source, a_city, source_values
 from bianhe.infra.bench.figures import Figure, middle
-from bianhe.infra.bench.race import Race, Run, Told, records_for, rounds_of
+from bianhe.infra.bench.race import Race, Told, records_for, rounds_of
 from bianhe.infra.kafka.admin import Admin, Topic
 
 BASE: Final = "5 views"
@@ -27,14 +27,13 @@ def grow(folder: Path, deliveries: int, rounds: int, resources: int, grants: int
     sources = {BASE: [base], MANY_VIEWS: [Source("views", 50)], PARTED: [Source("parted", 5, 16)], spread: many}
     with a_city(folder, [each for group in sources.values() for each in group]) as city:
         race = Race(city, source_values(), lambda views: records_for(deliveries, views))
-        runs: dict[str, Run] = {name: partial(race.router, group) for name, group in sources.items()}
-        runs[ONE_WORKER] = partial(race.router, [base], 1)
+        runs = [partial(race.routers, sources), partial(race.routers, {ONE_WORKER: [base]}, 1)]
         measured = rounds_of(runs, rounds, told)
         told(f"{grants} grants onto the policy log")
         with Admin(city.broker.connection()) as admin:
             admin.create_topics(dict.fromkeys(large.topics(0), Topic(1, {})))
         city.decide(large.policy_bodies(grants, 0), synced=False)
-        measured |= rounds_of({governed: runs[BASE]}, rounds, told)
+        measured |= rounds_of([partial(race.routers, {governed: [base]})], rounds, told)
     medians = {name: middle(figures) for name, figures in measured.items()}
     return {
         "figures": [{"city": name, **figure.row()} for name, figure in medians.items()],

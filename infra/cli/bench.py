@@ -34,9 +34,9 @@ def router(
     deliveries: Annotated[int | None, typer.Option(min=1000, help="of each contestant in each round")] = None,
 ) -> None:
     """The router against programs that write the same bytes and do nothing else; about eight minutes."""
-    count, rounds = deliveries or (200_000 if quick else 800_000), 1 if quick else 3
+    count, rounds = deliveries or (400_000 if quick else 800_000), 1 if quick else 3
     with _folder() as folder:
-        _report(lambda: router_bench.race(folder, count, rounds, _tell), output)
+        _report(lambda: router_bench.race(folder, count, rounds, quick, _tell), output)
 
 
 @app.command()

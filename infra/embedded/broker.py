@@ -61,11 +61,13 @@ class EmbeddedBroker:
         *,
         pki: Pki | None = None,
         progress: jars.Progress = lambda done, total: None,
+        group_delay_ms: int = 0,
     ) -> None:
         self._data = data_dir.absolute()
         self._asked = port
         self._pki = pki
         self._progress = progress
+        self._group_delay_ms = group_delay_ms
         self._lock: DataLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: Ports | None = None
@@ -171,7 +173,8 @@ class EmbeddedBroker:
         node_password = secret(self._data, NODE_ACCOUNT)
         keystore = self._keystore()
         for file, storage in ((self._settings, "kafka"), (self._settings_to_format, "formatting")):
-            write_private(file, server_properties(self._data / storage, self._ports, node_password, keystore))
+            text = server_properties(self._data / storage, self._ports, node_password, keystore, self._group_delay_ms)
+            write_private(file, text)
         logging = self._data / "log4j2.properties"
         write_private(logging, resources.files(__package__).joinpath("log4j2.properties").read_text("utf-8"))
         return [

@@ -46,7 +46,6 @@ _ONE_NODE: Final = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
-    "group.initial.rebalance.delay.ms": "0",
 }
 
 
@@ -67,12 +66,20 @@ class Ports:
         return f"{HOST}:{self.internal}"
 
 
-def server_properties(log_dir: Path, ports: Ports, node_password: SecretStr, keystore: Path | None = None) -> str:
+def server_properties(
+    log_dir: Path,
+    ports: Ports,
+    node_password: SecretStr,
+    keystore: Path | None = None,
+    group_delay_ms: int = 0,
+) -> str:
     """Return the text of server.properties; it holds the node's password, so the file needs mode 0600.
 
-    With a keystore (PEM) clients speak TLS; the node's own listeners, on 127.0.0.1, never do.
+    With a keystore (PEM) clients speak TLS; the node's own listeners, on 127.0.0.1, never do. So long a new group waits
+    for members before it shares out partitions.
     """
     settings = _node(log_dir, ports) | _login(node_password) | _tls(keystore) | _GUARANTEES | _ONE_NODE
+    settings["group.initial.rebalance.delay.ms"] = str(group_delay_ms)
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 

@@ -38,17 +38,18 @@ def producer(
     *,
     linger_ms: int = 5,
     delivery_timeout: float = 120.0,
+    reports: bool = True,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> Producer:
     """A producer that neither doubles nor reorders; each record's delivery callback is called.
 
-    A record is tried again for `delivery_timeout` seconds and then reported as not delivered.
+    A record is tried again for `delivery_timeout` seconds and then reported as not delivered. Without `reports` nobody
+    is told of success, and the queue is as long as a transactional producer's.
     """
-    options: Options = {
-        "delivery.timeout.ms": int(delivery_timeout * 1000),
+    options: Options = {"delivery.timeout.ms": int(delivery_timeout * 1000), "delivery.report.only.error": not reports}
+    if reports:
         # What waits is in memory: a file of any size is published in as much of it as these take.
-        "queue.buffering.max.messages": 100_000,
-    }
+        options["queue.buffering.max.messages"] = 100_000
     return Producer(_producing(connection, linger_ms, on_error) | options, logger=LOGGER)
 
 

@@ -34,6 +34,8 @@ def test_ratios_say_how_fast_the_router_is_and_how_its_cost_grows() -> None:
         "router_n5_to_writer": 0.5,
         "router_n20_to_writer": 0.5,
         "router_n5_to_kernel_and_produce": 0.5,
+        "router_n5_to_c_writer": 0.5,
+        "router_n20_to_c_writer": 0.5,
         "exactly_once_n5": 1.0,
         "cpu_growth_views_5_to_50": 0.5,
     }
