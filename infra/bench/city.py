@@ -125,6 +125,7 @@ def granted(given: Grant, topic: str) -> Granted:
     return Granted(grant=given, digest=given.digest, topic=topic, schema_id=_SOURCE_SCHEMA + 1, view_schema="")
 
 
+@cache
 def source_values() -> list[bytes]:
     """Framed records of invented persons (模拟数据)."""
     rows = "\n".join(

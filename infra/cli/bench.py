@@ -53,7 +53,7 @@ def latency(
 @app.command()
 def scale(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
     """What a delivery costs as views, resources, partitions, workers and grants grow; about six minutes."""
-    deliveries, rounds, resources, grants = (150_000, 1, 10, 10_000) if quick else (600_000, 3, 50, 100_000)
+    deliveries, rounds, resources, grants = (400_000, 1, 10, 10_000) if quick else (600_000, 3, 50, 100_000)
     with _folder() as folder:
         _report(lambda: scale_bench.grow(folder, deliveries, rounds, resources, grants, _tell), output)
 
