@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from simulation.kafka import Cluster
-from simulation.policies import PARTITIONS, SOUND, PolicyLog
+from simulation.policies import PARTITIONS, RESOURCE, SOUND, PolicyLog
 
 from bianhe.consumers.checker.log import Entry
 from bianhe.schemas import names
@@ -39,11 +39,14 @@ class Span(NamedTuple):
     begin: int
     end: int | None
     edge: Mapping[str, int] | None
+    halts: Sequence[tuple[int, int | None]]
+    """From which version to before which one it stood still."""
 
 
 def judge(cluster: Cluster, policy: PolicyLog) -> Iterator[str]:
     """Everything that is wrong with a history that has come to rest."""
-    spans = [Span(OPEN, None, NO_TERM, 1, None, None), *(_span(policy, granted) for granted in policy.given)]
+    halts = policy.halts.get(RESOURCE, [])
+    spans = [Span(OPEN, None, NO_TERM, 1, None, None, halts), *(_span(policy, granted) for granted in policy.given)]
     for partition in range(PARTITIONS):
         yield from _books(cluster, partition)
         for span in spans:
@@ -54,7 +57,8 @@ def judge(cluster: Cluster, policy: PolicyLog) -> Iterator[str]:
 def _span(policy: PolicyLog, granted: Granted) -> Span:
     grant = granted.grant
     division = grant.row_rule[0].values[0] if grant.row_rule else None
-    return Span(granted.topic, division, grant.until_millis, *policy.spans[grant.number])
+    halts = [*policy.halts.get(RESOURCE, []), *policy.halts.get(grant.number, [])]
+    return Span(granted.topic, division, grant.until_millis, *policy.spans[grant.number], halts)
 
 
 def _view(cluster: Cluster, partition: int, span: Span) -> Iterator[str]:
@@ -72,6 +76,8 @@ def _view(cluster: Cluster, partition: int, span: Span) -> Iterator[str]:
     for version in (_seen(entry).policy for entry in cluster.logs[place] if entry.marker is None):
         if version < span.begin or (span.end is not None and version >= span.end):
             yield f"{place}: written under policy {version}, in force from {span.begin} to {span.end}"
+        if any(begin <= version and (end is None or version < end) for begin, end in span.halts):
+            yield f"{place}: written under policy {version}, while it stood still"
     if span.edge is not None and cluster.end(place) != span.edge[str(partition)]:
         yield f"{place}: the log ends at {cluster.end(place)}, its edge is {span.edge[str(partition)]}"
 

@@ -48,7 +48,15 @@ class Memory:
 
     def compile_plan(self, policy: Policy, key: bytes | None, previous: RoutingPlan | None = None) -> RoutingPlan:
         active = tuple(number for number, grant in policy.grants.items() if grant.state is GrantState.ACTIVE)
-        known = (*active, *policy.open_channels, *(str(resource) for resource in policy.resources))
+        still = [number for number, grant in policy.grants.items() if grant.state is GrantState.SUSPENDED]
+        known = (
+            *active,
+            "still",
+            *still,
+            *map(str, policy.stops),
+            *policy.open_channels,
+            *(str(resource) for resource in policy.resources),
+        )
         plan = compile_plan(policy, key, self._plans.get(known, previous))
         self._plans[known] = plan
         return plan

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from simulation.memory import RELAY
 
 from bianhe.schemas.names import mailbox
-from bianhe.schemas.records.policy import GENESIS, Body, Effective, Granted, PolicyRecord, Revoked
+from bianhe.schemas.records.policy import (
+    GENESIS,
+    Body,
+    Effective,
+    Granted,
+    Lifted,
+    PolicyRecord,
+    Resumed,
+    Revoked,
+    Stopped,
+    Suspended,
+    Target,
+)
 from support.policy_bodies import OPEN, channel, granted, population, writers
 from support.records import person
 
 PARTITIONS: Final = 2
 WORKERS: Final = 2
 GRANTS_MAX: Final = 4
+RESOURCE: Final = "population"
 UNTIL: Final = "2026-11-20"
 TERM_STEP: Final = 20_000
 _AT = datetime(2026, 11, 18, tzinfo=UTC)
@@ -55,6 +68,8 @@ class PolicyLog:
         self.given: list[Granted] = []
         self.spans: dict[str, tuple[int, int | None, Mapping[str, int] | None]] = {}
         """Of each grant the version that began it, the one that revoked it, and its edge."""
+        self.halts: dict[str, list[tuple[int, int | None]]] = {}
+        """Of each grant, and of the resource, from which version to before which one it stood still."""
 
     @property
     def topics(self) -> list[str]:
@@ -83,6 +98,10 @@ class PolicyLog:
                 self.spans[number] = self.spans[number][0], self.version, None
             case Effective(grant=number, edge=edge):
                 self.spans[number] = *self.spans[number][:2], edge
+            case Suspended(grant=what) | Stopped(code=what):
+                self.halts.setdefault(what, []).append((self.version, None))
+            case Resumed(grant=what) | Lifted(code=what):
+                self.halts[what][-1] = self.halts[what][-1][0], self.version
 
     def next_grant(self) -> Granted | None:
         """One more mailbox, as long as there is a shape for it."""
@@ -92,9 +111,32 @@ class PolicyLog:
         self.open.append(self.given[-1])
         return self.given[-1]
 
+    def next_halt(self, chance: random.Random) -> Body:
+        """One more stands still, or goes on: a mailbox by suspension, all of the resource by a stop."""
+        what = chance.choice([RESOURCE, *(each.grant.number for each in self.open)])
+        if what in self._still:
+            return _going_on(what)
+        if what == RESOURCE:
+            return Stopped(target=Target.RESOURCE, code=RESOURCE, reason="x", decided_by="security")
+        return Suspended(grant=what, ground="misuse", correct_by=date(2026, 12, 20), decided_by="security")
+
+    def going_on(self) -> list[Body]:
+        """What lets everything go on that stands still."""
+        return [_going_on(what) for what in self._still]
+
+    @property
+    def _still(self) -> list[str]:
+        return [what for what, spans in self.halts.items() if spans[-1][1] is None]
+
     def next_revocation(self, chance: random.Random) -> Granted | None:
         """A mailbox that is not revoked yet."""
         return self.open.pop(chance.randrange(len(self.open))) if self.open else None
+
+
+def _going_on(what: str) -> Body:
+    if what == RESOURCE:
+        return Lifted(target=Target.RESOURCE, code=RESOURCE, decided_by="audit")
+    return Resumed(grant=what, decided_by="security")
 
 
 def revoked(grant: Granted) -> Revoked:

@@ -185,6 +185,8 @@ class World:
         while self.cluster.late:
             self.cluster.arrive()
         self._sync()
+        for body in self.policy.going_on():
+            self._decide(body)
         for turn in range(QUIET_STEPS):
             for process in self._processes:
                 process.step()
@@ -280,6 +282,9 @@ class World:
             self._decide(policies.revoked(grant))
             self._revoking.append(Revoking(grant, self.policy.version))
 
+    def _halt(self) -> None:
+        self._decide(self.policy.next_halt(self._chance))
+
     def _release(self) -> None:
         """An administrator lets what stands still go on."""
         for partition in range(PARTITIONS):
@@ -348,6 +353,7 @@ _ACTS: Final[Mapping[Callable[[World], None], float]] = {
     World._grant: 1.2,
     World._revoke: 0.6,
     World._revoke_on: 1,
+    World._halt: 0.5,
     World._sync: 1.5,
     World._release: 0.5,
 }
