@@ -45,14 +45,17 @@ def _batch(piece: bytes, at: int, end: int) -> Iterator[Entry]:
     place = 0
     for _ in range(count):
         length, place = _varint(records, place)
-        entry = _record(records, place, base, largest if attributes & _LOG_APPEND_TIME else None, first)
+        offset, millis, key, value, headers = _record(records, place, base, first)
         place += length
+        millis = largest if attributes & _LOG_APPEND_TIME else millis
+        marker = _marker(key) if attributes & _CONTROL else None
         transactional = bool(attributes & _TRANSACTIONAL)
-        marker = _marker(entry.key) if attributes & _CONTROL else None
-        yield entry._replace(producer=producer, epoch=epoch, transactional=transactional, marker=marker)
+        yield Entry(offset, millis, key, value, headers, producer, epoch, transactional, marker)
 
 
-def _record(data: bytes, at: int, base: int, append_millis: int | None, first_millis: int) -> Entry:
+def _record(
+    data: bytes, at: int, base: int, first_millis: int
+) -> tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]:
     time_delta, at = _varint(data, at + 1)
     offset_delta, at = _varint(data, at)
     key, at = _bytes(data, at)
@@ -63,8 +66,7 @@ def _record(data: bytes, at: int, base: int, append_millis: int | None, first_mi
         name, at = _bytes(data, at)
         content, at = _bytes(data, at)
         headers.append(((name or b"").decode("utf-8", "replace"), content or b""))
-    millis = first_millis + time_delta if append_millis is None else append_millis
-    return Entry(base + offset_delta, millis, key, value, tuple(headers))
+    return base + offset_delta, first_millis + time_delta, key, value, tuple(headers)
 
 
 def _marker(key: bytes | None) -> Marker:

@@ -94,6 +94,15 @@ class Report:
             if self.found[finding.kind] <= FINDINGS_KEPT:
                 self.findings.append(finding)
 
+    def include(self, part: Report) -> None:
+        """Take over what another report says of a part of the whole."""
+        counted = part.found.copy()
+        self.extend(part.findings)
+        self.found += counted - Counter(finding.kind for finding in part.findings)
+        self.checked += part.checked
+        for reason in part.unknown:
+            self.doubt(reason)
+
     def doubt(self, reason: str) -> None:
         """Say what keeps the verdict from being valid though nothing wrong was found."""
         if reason not in self.unknown:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bianhe.consumers.checker import access, signing
 from bianhe.consumers.checker.bus_records import read_books
 from bianhe.consumers.checker.findings import Floor, Kind, Report
 from bianhe.consumers.checker.log import Bus, Reading
-from bianhe.consumers.checker.partition import Partition
+from bianhe.consumers.checker.processes import Case, judged
 from bianhe.consumers.checker.projection import Secrets
 from bianhe.consumers.checker.timeline import Timeline, follow
 from bianhe.schemas import names
 
 
-def check(bus: Bus, pseudonym_key: bytes | None = None, floor: Floor | None = None, *, policy_keys: str = "") -> Report:
+def check(
+    bus: Bus,
+    pseudonym_key: bytes | None = None,
+    floor: Floor | None = None,
+    *,
+    policy_keys: str = "",
+    processes: int = 1,
+    told: Callable[[int, int], None] = lambda done, of: None,
+) -> Report:
     """Judge everything that the bus holds; in memory are policy log, journal and one source partition's holdings.
 
-    `policy_keys` are the public keys (TOML) that whoever asks believes; the bus cannot say them.
+    `policy_keys` are the public keys (TOML) that whoever asks believes; the bus cannot say them. Each of several
+    processes holds that memory. `told` hears how many source partitions are judged, of how many.
     """
     report = Report()
     policy = Reading(bus, (names.POLICY, 0))
@@ -25,9 +36,11 @@ def check(bus: Bus, pseudonym_key: bytes | None = None, floor: Floor | None = No
     if policy.incomplete:
         report.doubt(f"{names.POLICY} is not complete any more")
     books = read_books(bus, report)
-    for place in sorted(bus.extents):
-        if place[0] in timeline.contracts:
-            Partition(bus, place, timeline, books, report).judge(Secrets(pseudonym_key))
+    places = [place for place in sorted(bus.extents) if place[0] in timeline.contracts]
+    case = Case(bus, timeline, books, Secrets(pseudonym_key))
+    for done, part in enumerate(judged(case, places, processes), start=1):
+        report.include(part)
+        told(done, len(places))
     _judge_strangers(bus, timeline, report)
     access.judge(bus, timeline, report)
     report.hold_to(floor or Floor())

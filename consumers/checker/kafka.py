@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -64,10 +65,22 @@ class Cluster:
             yield from (entry for entry in entries(piece) if extent.start <= entry.offset < extent.end)
 
 
-def check_cluster(connection: Connection, pseudonym_key: bytes | None, floor: Floor | None = None) -> Report:
-    """Judge a running bus as it stands now. The account must be allowed to read every topic and access rule."""
+def check_cluster(
+    connection: Connection,
+    pseudonym_key: bytes | None,
+    floor: Floor | None = None,
+    told: Callable[[int, int], None] = lambda done, of: None,
+) -> Report:
+    """Judge a running bus as it stands now, on all cores. The account must be allowed to read every topic and rule."""
     with RawLogs(connection) as logs:
-        return check(Cluster(logs, connection), pseudonym_key, floor, policy_keys=connection.policy_keys)
+        return check(
+            Cluster(logs, connection),
+            pseudonym_key,
+            floor,
+            policy_keys=connection.policy_keys,
+            processes=os.cpu_count() or 1,
+            told=told,
+        )
 
 
 def dump_cluster(connection: Connection, folder: Path) -> None:

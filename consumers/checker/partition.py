@@ -18,6 +18,7 @@ from bianhe.consumers.checker.source import Source
 from bianhe.consumers.checker.timeline import FOR_EVER, Feed, Timeline
 from bianhe.schemas import names
 
+_OF_EVERY_DELIVERY = (Kind.DOUBLE, Kind.ORDER, Kind.SEQUENCE, Kind.VERSION, Kind.PROJECTION, Kind.LEAK)
 _NEED_ALL = frozenset({Kind.MISSING, Kind.DOUBLE, Kind.ORDER, Kind.SEQUENCE, Kind.ATOMICITY})
 """Findings that mean nothing where compaction has taken records away."""
 
@@ -31,6 +32,8 @@ class Track:
         self.findings: list[Finding] = []
         self.unsure: list[Finding] = []
         """Findings only if no source record has been compacted away."""
+        self.due = self.compared = self.views = 0
+        """Deliveries that had to be there, those that were, and those of them with a value."""
         self._settled = settled
         self._missed: dict[int, Finding] = {}
         self._before = -1
@@ -40,7 +43,7 @@ class Track:
     def place(self) -> Place:
         return self.stream.reading.place
 
-    def take(self, entry: Entry, due: Due | None, within: Range | None, report: Report) -> None:
+    def take(self, entry: Entry, due: Due | None, within: Range | None) -> None:
         """Hold what stands for one source record against what is due; `within` None where no finding can be made."""
         found = self._match(entry, due)
         if within is None:
@@ -54,7 +57,7 @@ class Track:
                     Kind.LEAK, extra, f"source record {entry.offset} is not for this view", sure=extra.body is not None
                 )
         else:
-            self._judge(entry, due, found, within, report)
+            self._judge(entry, due, found, within)
         self._before = entry.offset
 
     def finish(self, source: Reading, horizon: int) -> None:
@@ -101,9 +104,9 @@ class Track:
         else:
             self._found(Kind.DOUBLE, found, f"source record {found.source_offset} was delivered before")
 
-    def _judge(self, entry: Entry, due: Due, found: Delivered | None, within: Range, report: Report) -> None:
+    def _judge(self, entry: Entry, due: Due, found: Delivered | None, within: Range) -> None:
         topic, partition = self.place
-        report.checked[Kind.MISSING] += 1
+        self.due += 1
         if found is None:
             torn = entry.offset in self.stream.aborted
             kind = Kind.ATOMICITY if torn else Kind.MISSING
@@ -112,9 +115,8 @@ class Track:
             )
             self._missed[entry.offset] = Finding(kind, topic, partition, self._present_offset(), message)
             return
-        for kind in (Kind.DOUBLE, Kind.ORDER, Kind.SEQUENCE, Kind.VERSION, Kind.PROJECTION, Kind.LEAK):
-            report.checked[kind] += 1
-        report.checked[Kind.VIEW] += due.projection is not None
+        self.compared += 1
+        self.views += due.projection is not None
         for kind, message in differences(found, due, self.view.feed, within.version, self.view.seq):
             self._found(kind, found, message)
         while (head := self.stream.head()) is not None and head.source_offset == entry.offset:
@@ -214,7 +216,7 @@ class Partition:
             if ledger is self._live and view.feed.topic in ledger.untold:
                 within = None
             if not sound:
-                track.take(entry, None, within, self._report)
+                track.take(entry, None, within)
                 continue
             version = within.version if within else ledger.version_at(entry.offset)
             due, kept_back = view.due(entry, record, version)
@@ -222,7 +224,7 @@ class Partition:
                 ledger.due(view.feed.topic, int(due is not None), int(kept_back), view.seq)
             if due is not None and due.projection is not None and not due.projection.judgeable:
                 self._report.doubt(f"{view.feed.topic}: pseudonyms cannot be checked without the key")
-            track.take(entry, due, within, self._report)
+            track.take(entry, due, within)
 
     def _sound(self, entry: Entry, live: Range | None) -> tuple[bool, Mapping[str, Any] | None]:
         """Whether a record can be trusted, and its fields; what quarantine says of it is judged too."""
@@ -357,7 +359,12 @@ class Partition:
 
     def _emit(self, track: Track, source: Reading) -> None:
         reading = track.stream.reading
-        self._report.checked[Kind.EDGE] += track.stream.edge is not None
+        checked = self._report.checked
+        checked[Kind.EDGE] += track.stream.edge is not None
+        checked[Kind.MISSING] += track.due
+        checked[Kind.VIEW] += track.views
+        for kind in _OF_EVERY_DELIVERY:
+            checked[kind] += track.compared
         gaps = reading.incomplete or source.incomplete
         self._report.extend(each for each in track.findings if not (gaps and each.kind in _NEED_ALL))
         withdrawn = track.stream.edge is not None and reading.extent.start >= track.stream.edge

@@ -84,6 +84,7 @@ class Timeline:
     """Source topic to the open channel that is written now."""
     stopped: set[tuple[str, str]] = field(default_factory=set)
     """What stands still by break-glass: `department` or `resource`, and its code."""
+    _latest: dict[tuple[str, int], Document] = field(default_factory=dict)
 
     def turn(self, version: int, feeds: Iterable[Feed]) -> None:
         """Feed these from this version on, or not, as the log says now."""
@@ -99,8 +100,11 @@ class Timeline:
 
     def contract(self, source: str, version: int) -> Document:
         """The latest contract of a source under a version."""
-        known = [(at, contract) for at, contract in self.contracts[source].values() if at <= version]
-        return max(known, key=lambda pair: pair[0])[1]
+        latest = self._latest.get((source, version))
+        if latest is None:
+            known = [(at, contract) for at, contract in self.contracts[source].values() if at <= version]
+            latest = self._latest[source, version] = max(known, key=lambda pair: pair[0])[1]
+        return latest
 
 
 def follow(entries: Iterable[Entry], report: Report) -> Timeline:

@@ -44,11 +44,12 @@ def rotate(
         raise typer.Exit(Exit.MISUSED)
     settings = load()
     connection = component(settings.kafka, ADMIN_ACCOUNT)
-    for code in codes:
-        folder = settings.kafka.secrets if code in BUS_ACCOUNTS else settings.home / "secrets"
-        file = to or folder / code
-        password = kafka.rotate(connection, engine(settings.database), code, file)
-        out.print(f"{code}  new password in {file}" + (f"  {password.get_secret_value()}" if show_it else ""))
+    files = {
+        code: to or (settings.kafka.secrets if code in BUS_ACCOUNTS else settings.home / "secrets") / code
+        for code in codes
+    }
+    for code, password in kafka.rotate(connection, engine(settings.database), files).items():
+        out.print(f"{code}  new password in {files[code]}" + (f"  {password.get_secret_value()}" if show_it else ""))
 
 
 @app.command()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bianhe.consumers.checker import kafka
 from bianhe.consumers.checker.findings import MEANINGS, Finding, Floor, Report, Verdict
@@ -42,14 +46,26 @@ def check(
     if folder is None:
         connection = component(settings.kafka, ADMIN_ACCOUNT)
         if dump is None:
-            report = kafka.check_cluster(connection, key, floor)
+            with judging() as told:
+                report = kafka.check_cluster(connection, key, floor, told)
         else:
             kafka.dump_cluster(connection, dump)
             err.print(f"dump written to {dump}; it holds personal data")
     if (dumped := folder or dump) is not None:
-        report = judge(Dump(dumped), key, floor, policy_keys=policy_keys(settings.kafka.secrets))
+        keys = policy_keys(settings.kafka.secrets)
+        with judging() as told:
+            report = judge(Dump(dumped), key, floor, policy_keys=keys, processes=os.cpu_count() or 1, told=told)
     _print(report, output)
     raise typer.Exit(_EXITS[report.verdict])
+
+
+@contextmanager
+def judging() -> Iterator[Callable[[int, int], None]]:
+    """Show how many source partitions are judged, where a person watches."""
+    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TextColumn("source partitions"))
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def _pseudonym_key(settings: Settings) -> bytes | None:

@@ -27,6 +27,7 @@ Pairs = tuple[tuple[str, Any], ...]
 _EVENT: Final = ("event_id", "event_kind", "event_time", "event_case")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NULLS: Final = ("REMOVED", "RETRACTED", "ERASED")
+_AS_THEY_ARE: Final = frozenset({str, int, type(None)})
 
 
 class Unrecountable(Rejected):
@@ -111,7 +112,9 @@ class Tally:
 
     def receive(self, event: Arrived) -> None:
         """Count an event that arrived, with the number and source offset that it carries."""
-        pairs = tuple((name, plain(value)) for name, value in event.items.items())
+        pairs = tuple(
+            [(name, value if type(value) in _AS_THEY_ARE else plain(value)) for name, value in event.items.items()]
+        )
         millis = None if event.time is None else _millis(event.time)
         head = (event.seq, event.source_offset, event.key, event.kind, event.id, millis, event.case or None)
         self.note(event.partition, event.kind, repr((head, pairs)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -36,7 +35,6 @@ from bianhe.schemas.errors import Transient
 from bianhe.schemas.grant import CITY_TIME
 
 RELAY_SECONDS: Final = 60.0
-ISSUED_AT_ONCE: Final = 4
 _POLL_SECONDS: Final = 0.05
 
 
@@ -145,15 +143,10 @@ def recount_facts(stage: Stage, resource: str) -> tuple[Mapping[str, Any], str, 
 
 
 def _issue_accounts(bus: RunningBus, papers: Papers, database: Engine, codes: Collection[str]) -> None:
-    """Give every department a password of its own, and a profile. Most of it is waiting, so several at once."""
-
-    def issue(code: str) -> None:
-        rotate(bus.broker.connection(), database, code, papers.password(code))
+    """Give every department a password of its own, and a profile."""
+    rotate(bus.broker.connection(), database, {code: papers.password(code) for code in codes})
+    for code in codes:
         papers.write_profile(code, bus.settings)
-
-    with ThreadPoolExecutor(ISSUED_AT_ONCE) as threads:
-        for _ in threads.map(issue, codes):
-            pass
 
 
 def _replay(database: Engine) -> tuple[sharing.Answers, list[recount.Answer]]:

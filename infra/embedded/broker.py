@@ -235,7 +235,7 @@ class EmbeddedBroker:
         self._await(answers, deadline)
         # Not by the formatting tool, whose command line everybody on the machine can read.
         with Admin(node) as admin:
-            admin.set_password(ADMIN_ACCOUNT, self.admin_password())
+            admin.set_passwords({ADMIN_ACCOUNT: self.admin_password()})
         self._await(lambda: check_login(self.connection()), deadline)
 
     def _run(self, command: list[str]) -> None:

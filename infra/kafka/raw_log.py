@@ -50,6 +50,10 @@ class RawLogs:
         for session in self._sessions.values():
             session.close()
 
+    def __getstate__(self) -> dict[str, object]:
+        """To another process goes what it needs to log in by itself."""
+        return self.__dict__ | {"_sessions": {}}
+
     def offset(self, place: Place, point: Point) -> int:
         """Where a partition starts, where it ends, or up to where all transactions are decided (stable)."""
         topic, partition = place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -30,26 +31,34 @@ def list_accounts(connection: Connection) -> list[Account]:
     return standing(read_policy(connection), raw.accounts(connection))
 
 
-def rotate(connection: Connection, engine: Engine, code: str, file: Path) -> SecretStr:
-    """Give an account a new random password and write it to `file` with mode 0600; the former one is no longer valid.
+def rotate(connection: Connection, engine: Engine, files: Mapping[str, Path]) -> dict[str, SecretStr]:
+    """Give accounts new random passwords, each written to its file with mode 0600; the former ones are no longer valid.
 
-    Raises UnknownAccount for one that the policy log does not enable. Cut off midway, rotating again puts it right.
+    Raises UnknownAccount, and changes nothing, where the policy log does not enable one of them. Cut off midway,
+    rotating again puts it right.
     """
-    check_rotation(read_policy(connection), code)
-    password = SecretStr(secrets.token_urlsafe(32))
-    # The database first: one that cannot be written leaves the former password valid everywhere.
-    sql.set_password(engine, code, password)
-    # Then the file: a password that nobody can read would lock its owner out.
-    write_secret(file, password)
-    give_credential(connection, code, password)
-    return password
+    policy = read_policy(connection)
+    for code in files:
+        check_rotation(policy, code)
+    passwords = {code: SecretStr(secrets.token_urlsafe(32)) for code in files}
+    for code, password in passwords.items():
+        # The database first: one that cannot be written leaves the former password valid everywhere.
+        sql.set_password(engine, code, password)
+        # Then the file: a password that nobody can read would lock its owner out.
+        write_secret(files[code], password)
+    give_credentials(connection, passwords)
+    return passwords
 
 
-def give_credential(connection: Connection, account: str, password: SecretStr) -> None:
-    """Make this an account's password on Kafka, and return when the broker accepts it."""
+def give_credentials(connection: Connection, passwords: Mapping[str, SecretStr]) -> None:
+    """Make these the passwords of accounts on Kafka, and return when the broker accepts them."""
     with Admin(connection) as cluster:
-        cluster.set_password(account, password)
-    theirs = replace(connection, account=account, password=password)
+        cluster.set_passwords(passwords)
+    for account, password in passwords.items():
+        _await_accepted(replace(connection, account=account, password=password))
+
+
+def _await_accepted(theirs: Connection) -> None:
     deadline = time.monotonic() + ACCEPTED_SECONDS
     while True:
         try:

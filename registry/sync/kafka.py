@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from bianhe.infra.kafka import access_rules, admin, raw
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.settings import read_secret, write_secret
-from bianhe.registry.accounts.kafka import give_credential
+from bianhe.registry.accounts.kafka import give_credentials
 from bianhe.registry.policy.kafka import make_signing_keys, read_policy
 from bianhe.registry.sync.cluster import AccessRule, Actual, Quota, Topic
 from bianhe.registry.sync.desired import desired
@@ -126,7 +126,7 @@ def _policy_in_force(connection: Connection, actual: Actual) -> Policy:
 
 
 def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], secret_files: Path) -> None:
-    topics, rules_added, rules_removed = {}, [], []
+    topics, passwords, rules_added, rules_removed = {}, {}, [], []
     for step in batch:
         match step:
             case CreateTopic(topic):
@@ -138,7 +138,7 @@ def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], s
             case RemoveRule(rule, _):
                 rules_removed.append(_to_kafka(rule))
             case IssueAccount(account):
-                give_credential(connection, account, _component_password(secret_files / account))
+                passwords[account] = _component_password(secret_files / account)
             case RemoveAccount(account):
                 cluster.delete_account(account)
             case SetQuota(account, quota, _):
@@ -147,6 +147,8 @@ def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], s
                 raw.set_quotas(connection, {account: None})
             case RemoveFinerQuota(account, client_id):
                 raw.remove_finer_quota(connection, account, client_id)
+    if passwords:
+        give_credentials(connection, passwords)
     cluster.create_topics(topics)
     cluster.delete_rules(rules_removed)
     cluster.create_rules(rules_added)

@@ -25,7 +25,7 @@ from bianhe.infra.cli.bus import REGISTRY, Bus
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin
-from bianhe.registry.accounts.kafka import give_credential
+from bianhe.registry.accounts.kafka import give_credentials
 from bianhe.registry.policy.kafka import read_policy
 from bianhe.schemas.names import ROUTER_ACCOUNT
 from support.broker import eventually
@@ -70,8 +70,7 @@ def bus(home: Path) -> Iterator[Bus]:
     """A bus whose departments all have their passwords."""
     with exchange(home) as running:
         admin = running.bus.broker.connection()
-        for code in read_policy(admin).departments:
-            give_credential(admin, code, SecretStr(uuid4().hex))
+        give_credentials(admin, {code: SecretStr(uuid4().hex) for code in read_policy(admin).departments})
         assert eventually(lambda: diagnose(home).states["router"] == "ok")
         yield running.bus
 

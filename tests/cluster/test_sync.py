@@ -128,7 +128,7 @@ def test_an_access_rule_added_by_hand_is_found_and_closed(bus: PolicyBus) -> Non
 def test_foreign_topics_accounts_and_rules_are_left_alone_and_listed(bus: PolicyBus) -> None:
     with Admin(bus.admin) as admin:
         admin.create_topics({"weather": Topic(1)})
-        admin.set_password("weather", SecretStr("for this test alone"))
+        admin.set_passwords({"weather": SecretStr("for this test alone")})
         admin.create_rules([AccessRule("User:weather", "TOPIC", "weather", "READ")])
     assert [(entry.sign, entry.kind, entry.text) for entry in bus.plan().foreign] == [
         (Sign.FOREIGN, "topic", "weather"),
@@ -198,7 +198,7 @@ def test_b29_a_rotation_that_the_database_refuses_leaves_the_former_password(bus
     else:
         read_only = url.update_query_dict({"options": "-c default_transaction_read_only=on"}).render_as_string(False)
     with pytest.raises(DatabaseUnusable, match="nothing was changed"):
-        accounts.rotate(bus.admin, engine(read_only), "gongan", tmp_path / "gongan")
+        accounts.rotate(bus.admin, engine(read_only), {"gongan": tmp_path / "gongan"})
     assert admitted(former)
     assert list(tmp_path.iterdir()) == []
 

@@ -26,7 +26,7 @@ def open_account(broker: EmbeddedBroker, account: str, *rules: AccessRule) -> Co
     """Make an account with these access rules and return its connection."""
     password = SecretStr(uuid4().hex)
     with Admin(broker.connection()) as admin:
-        admin.set_password(account, password)
+        admin.set_passwords({account: password})
         admin.create_rules(rules)
     return Connection(broker.bootstrap, account, password)
 

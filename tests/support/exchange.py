@@ -44,7 +44,7 @@ class Exchange:
         folder = self.profiles / department
         if not (folder / _PASSWORD).exists():
             database = engine(self.bus.settings.database)
-            accounts.rotate(self.bus.broker.connection(), database, department, folder / _PASSWORD)
+            accounts.rotate(self.bus.broker.connection(), database, {department: folder / _PASSWORD})
             write_secret(folder / "keys" / "population.key", SecretStr(SECRET.hex()))
         path = folder / f"{client}.toml"
         ca_file = self.bus.broker.ca_file

@@ -90,7 +90,7 @@ class PolicyBus:
 
     def log_in(self, code: str) -> Connection:
         """Give a department a new password and return its connection."""
-        accounts.rotate(self.admin, self.engine, code, self.secrets / code)
+        accounts.rotate(self.admin, self.engine, {code: self.secrets / code})
         return self.log_in_as(code)
 
     def log_in_as(self, code: str) -> Connection:
