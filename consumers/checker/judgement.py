@@ -8,7 +8,7 @@ from bianhe.consumers.checker import access, signing
 from bianhe.consumers.checker.bus_records import read_books
 from bianhe.consumers.checker.findings import Floor, Kind, Report
 from bianhe.consumers.checker.log import Bus, Reading
-from bianhe.consumers.checker.processes import Case, judged
+from bianhe.consumers.checker.processes import Case, WorkerPool, judged
 from bianhe.consumers.checker.projection import Secrets
 from bianhe.consumers.checker.timeline import Timeline, follow
 from bianhe.schemas import names
@@ -20,13 +20,13 @@ def check(
     floor: Floor | None = None,
     *,
     policy_keys: str = "",
-    processes: int = 1,
+    pool: WorkerPool | None = None,
     told: Callable[[int, int], None] = lambda done, of: None,
 ) -> Report:
     """Judge everything that the bus holds; in memory are policy log, journal and one source partition's holdings.
 
-    `policy_keys` are the public keys (TOML) that whoever asks believes; the bus cannot say them. Each of several
-    processes holds that memory. `told` hears how many source partitions are judged, of how many.
+    `policy_keys` are the public keys (TOML) that whoever asks believes; the bus cannot say them. Each process of
+    a pool holds that memory. `told` hears how many source partitions are judged, of how many.
     """
     report = Report()
     policy = Reading(bus, (names.POLICY, 0))
@@ -38,7 +38,7 @@ def check(
     books = read_books(bus, report)
     places = [place for place in sorted(bus.extents) if place[0] in timeline.contracts]
     case = Case(bus, timeline, books, Secrets(pseudonym_key))
-    for done, part in enumerate(judged(case, places, processes), start=1):
+    for done, part in enumerate(judged(case, places, pool), start=1):
         report.include(part)
         told(done, len(places))
     _judge_strangers(bus, timeline, report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from bianhe.consumers.checker.log import Entry, Extent, Place, Rule
 from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.raw_log import RawLogs
+from bianhe.infra.processes import worker_pool
 from bianhe.schemas import names
 
 _BOOKS: Final = (names.ROUTER_STATE, names.JOURNAL)
@@ -78,7 +78,7 @@ def check_cluster(
             pseudonym_key,
             floor,
             policy_keys=connection.policy_keys,
-            processes=os.cpu_count() or 1,
+            pool=worker_pool,
             told=told,
         )
 

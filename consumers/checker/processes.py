@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from typing import Final
 
 from bianhe.consumers.checker.bus_records import Books
@@ -15,6 +15,8 @@ from bianhe.consumers.checker.partition import Partition
 from bianhe.consumers.checker.projection import Secrets
 from bianhe.consumers.checker.timeline import Timeline
 
+WorkerPool = Callable[..., AbstractContextManager[Pool]]
+"""Takes how many processes there is work for, and the call with which each begins."""
 WORTH_WHILE: Final = 20_000
 """Source records below which other processes would start for longer than they work."""
 
@@ -35,24 +37,17 @@ class Case:
         return report
 
 
-def judged(case: Case, places: Sequence[Place], processes: int) -> Iterator[Report]:
+def judged(case: Case, places: Sequence[Place], pool: WorkerPool | None) -> Iterator[Report]:
     """The report on each place, in their order."""
     extents = [case.bus.extents[place] for place in places]
-    if processes < 2 or sum(extent.end - extent.start for extent in extents) < WORTH_WHILE:
+    if pool is None or sum(extent.end - extent.start for extent in extents) < WORTH_WHILE:
         yield from map(case.judge, places)
         return
-    # Forking a process that has Kafka clients leaves their threads behind.
-    with get_context("spawn").Pool(min(processes, len(places)), _begin, (case,)) as pool:
-        yield from pool.imap(_judge, places)
+    with pool(len(places), _given.append, case) as workers:
+        yield from workers.imap(_judge, places)
 
 
 _given: list[Case] = []
-
-
-def _begin(case: Case) -> None:
-    # Ctrl-C is for the parent, which ends its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _given.append(case)
 
 
 def _judge(place: Place) -> Report:

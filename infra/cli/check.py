@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from bianhe.consumers.checker.judgement import check as judge
 from bianhe.consumers.checker.streams import Dump
 from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
 from bianhe.infra.kafka.components import component, policy_keys
+from bianhe.infra.processes import worker_pool
 from bianhe.infra.settings import Settings, load, read_secret
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
@@ -54,7 +54,7 @@ def check(
     if (dumped := folder or dump) is not None:
         keys = policy_keys(settings.kafka.secrets)
         with judging() as told:
-            report = judge(Dump(dumped), key, floor, policy_keys=keys, processes=os.cpu_count() or 1, told=told)
+            report = judge(Dump(dumped), key, floor, policy_keys=keys, pool=worker_pool, told=told)
     _print(report, output)
     raise typer.Exit(_EXITS[report.verdict])
 

@@ -15,13 +15,13 @@ from bianhe.consumers.checker.kafka import check_cluster
 from bianhe.infra.demo import attempts, tasks
 from bianhe.infra.demo.drift import Drift, drift
 from bianhe.infra.demo.files import Papers, write_rows
-from bianhe.infra.demo.pool import worker_pool
 from bianhe.infra.demo.progress import Journal
 from bianhe.infra.demo.recount import Difference, Recount, Tally, differences
 from bianhe.infra.demo.revoking import Revoked, revoke_under_traffic
 from bianhe.infra.demo.screens import NOTICE, Screen
 from bianhe.infra.demo.stage import RunningBus, Stage, recount_facts, set_up
 from bianhe.infra.kafka.admin import Admin
+from bianhe.infra.processes import worker_pool
 from bianhe.producers.synthetic.history import story_citizen
 from bianhe.schemas import names
 from bianhe.schemas.errors import Transient
@@ -39,6 +39,7 @@ LATER_EVENTS: Final = 400
 STILL_SECONDS: Final = 60.0
 SLOW_SECONDS: Final = 600.0
 """How long a department may take to read all that it is sent."""
+_PROCESSES: Final = 4
 _POLL_SECONDS: Final = 0.2
 
 
@@ -86,7 +87,7 @@ def tell(bus: RunningBus, folder: Path, events: int, seed: int, screen: Screen) 
     """Tell the whole story on a fresh bus. Raises what stands in the way, after which nothing is claimed."""
     papers = Papers(folder)
     tasks.log_to(papers.log)
-    with worker_pool(papers.log) as pool:
+    with worker_pool(_PROCESSES, tasks.log_to, papers.log) as pool:
         files = [pool.apply_async(write_rows, _city(papers, resource, events, seed)) for resource in RESOURCES]
         stage = set_up(bus, papers, screen.told)
         for file in files:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -44,12 +43,6 @@ class Reading:
     story: dict[str, Event] = field(default_factory=dict)
     refusal: str = ""
     """Kafka's name of the error that ended the reading, where one did."""
-
-
-def begin(log: Path) -> None:
-    """Make a worker process ready: what the Kafka client says goes into a file, Ctrl-C to the parent alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log_to(log)
 
 
 def log_to(file: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +26,7 @@ from bianhe.registry.accounts.kafka import give_credentials
 from bianhe.registry.policy.kafka import read_policy
 from bianhe.schemas.names import ROUTER_ACCOUNT
 from support.broker import eventually
+from support.command_line import bianhe_here
 from support.exchange import exchange
 
 ROUTER = "router-0"
@@ -45,10 +43,7 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(home: Path) -> Diagnosis:
-    """Run the command as a person would, in a process of its own."""
-    program = [sys.executable, "-c", "from bianhe.infra.cli import main; main()", "doctor", "--output", "json"]
-    environment = {**os.environ, "BIANHE_HOME": str(home)}
-    answer = subprocess.run(program, capture_output=True, text=True, timeout=120, env=environment)
+    answer = bianhe_here("doctor", "--output", "json", environment={"BIANHE_HOME": str(home)})
     states: dict[str, str] = {}
     faults: dict[str, str] = {}
     severity = ("ok", "warning", "unknown", "fault")

@@ -1,0 +1,24 @@
+"""Processes that work for this one on other cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.pool import Pool
+
+
+@contextmanager
+def worker_pool(at_most: int, begin: Callable[..., object], *arguments: object) -> Iterator[Pool]:
+    """A process for each core, each begun with a call; Ctrl-C is for their parent, and leaving the block ends them."""
+    # What is ignored when a program starts stays so: not even while one imports does it hear Ctrl-C.
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # Forking a process that has Kafka clients leaves their threads behind.
+        pool = multiprocessing.get_context("spawn").Pool(min(at_most, os.cpu_count() or 1), begin, arguments)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    with pool:
+        yield pool
