@@ -232,14 +232,23 @@ def _read(shape: AvroType, value: Any) -> Any:
     kind = kind_of(shape)
     if kind == "record" and isinstance(value, dict):
         types = {field["name"]: field["type"] for field in shape["fields"]}
-        return {name: _read(types[name], each) if name in types else each for name, each in value.items()}
+        return {name: _within(name, types[name], each) if name in types else each for name, each in value.items()}
     if kind == "array" and isinstance(value, list):
-        return [_read(shape["items"], each) for each in value]
+        return [_within(f"number {place}", shape["items"], each) for place, each in enumerate(value, 1)]
     if kind == "map" and isinstance(value, dict):
-        return {name: _read(shape["values"], each) for name, each in value.items()}
+        # A key of a map may be a personal datum.
+        entries = enumerate(value.items(), 1)
+        return {name: _within(f"number {place}", shape["values"], each) for place, (name, each) in entries}
     if type(value) is str:
         return _READERS[kind](value) if kind in _READERS else value
     return _number(value, kind)
+
+
+def _within(place: str, shape: AvroType, value: Any) -> Any:
+    try:
+        return _read(shape, value)
+    except _Unread as error:
+        raise _Unread(f"{place}: {error}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -263,9 +263,11 @@ def test_nested_values_are_read_by_their_types_from_json_lines_and_from_cells_of
         [change] = read(file, form, contract)
         assert isinstance(change, Change)
         assert change.items["visits"] == wanted
-    [reject] = read(csv_file([cells | {"visits": "[{"}]), contract=contract)
-    assert isinstance(reject, Reject)
-    assert (reject.fault.field, reject.fault.reason) == ("visits", "is not JSON")
+    written[1] = {"at": {"甲": {"x": "1"}, "乙": {"x": "half"}}}
+    for cell, reason in (("[{", "is not JSON"), (json.dumps(written), "number 2: at: number 2: x: must be a number")):
+        [reject] = read(csv_file([cells | {"visits": cell}]), contract=contract)
+        assert isinstance(reject, Reject)
+        assert (reject.fault.field, reject.fault.reason) == ("visits", reason)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(POPULATION.by_name)), st.text(max_size=9)), max_size=9))
