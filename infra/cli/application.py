@@ -77,10 +77,11 @@ def show_(number: Number, output: OutputOption = Output.TABLE) -> None:
         print(found.model_dump_json(indent=2))
         return
     show([_row(found)], output, columns=_COLUMNS)
-    out.print(f"{found.request.purpose} · {found.request.basis} · {found.request.scenario} · {found.request.scope}")
-    out.print(f"items: {', '.join(found.request.items)}")
+    asked = found.request
+    out.print(f"{asked.purpose} · {asked.basis} · {asked.scenario} · {asked.scope}", markup=False)
+    out.print(f"items: {', '.join(asked.items)}")
     if found.state is not State.SUBMITTED:
-        out.print("\n" + sql.letter(database, number))
+        out.print("\n" + sql.letter(database, number), markup=False)
 
 
 @app.command()

@@ -46,7 +46,7 @@ def show(rows: Sequence[dict[str, Any]], output: Output, *, columns: Iterable[st
     for name in names:
         table.add_column(name.replace("_", " "))
     for row in rows:
-        table.add_row(*("" if row.get(name) is None else str(row[name]) for name in names))
+        table.add_row(*("" if row.get(name) is None else escape(str(row[name])) for name in names))
     out.print(table)
 
 

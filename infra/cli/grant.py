@@ -46,7 +46,7 @@ def show_(number: Number, output: OutputOption = Output.TABLE) -> None:
         print(row.grant.model_dump_json(indent=2))
         return
     show([_row(row)], output, columns=_COLUMNS)
-    out.print("\n" + sql.letter(database, number))
+    out.print("\n" + sql.letter(database, number), markup=False)
 
 
 @app.command()

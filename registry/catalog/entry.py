@@ -152,7 +152,7 @@ class InvalidCatalog(Rejected):
         super().__init__(
             f"{file} has {count}, nothing was imported",
             cause="\n".join(map(str, faults)),
-            cure=f"correct the file; bianhe catalog lint {file} shows the faults again",
+            cure="correct the file; bianhe catalog lint shows what is still wrong with it",
         )
         self.faults = faults
 
@@ -171,10 +171,26 @@ def parse(content: bytes, file: str) -> Catalog:
         return Catalog.model_validate(document)
     except ValidationError as error:
         faults = [
-            Fault(f"{file}, {_entry(document, fault['loc'])}", "form", fault["msg"].removeprefix("Value error, "))
+            Fault(f"{file}, {_entry(document, fault['loc'])}", "form", _told(fault["type"], fault["msg"]))
             for fault in error.errors()
         ]
         raise InvalidCatalog(file, faults) from error
+
+
+def _told(kind: str, message: str) -> str:
+    """A fault of form in the words of a file; where pydantic's own serve, in those."""
+    return _FORM.get(kind, message.removeprefix("Value error, "))
+
+
+_FORM: Final = {
+    "bool_type": "must be true or false",
+    "extra_forbidden": "is nothing that a catalog has",
+    "int_type": "must be a whole number",
+    "missing": "is missing",
+    "model_type": "must be a table",
+    "string_type": "must be text in quotes",
+    "tuple_type": "must be a list",
+}
 
 
 def _several_providers(document: Mapping[str, Any], file: str) -> list[Fault]:
