@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from bianhe.schemas.errors import Rejected, Transient
 
 CACHED_MAX: Final = 1000
+HEALTH_SECONDS: Final = 2.0
 
 
 class RegistryUnreachable(Transient):
@@ -32,6 +33,14 @@ class UnknownSchema(Rejected):
 class RegisteredSchema(NamedTuple):
     id: int
     text: str
+
+
+def answers(url: str) -> bool:
+    """Whether a registry answers here, and says that it is well."""
+    try:
+        return httpx2.get(f"{url.rstrip('/')}/health", timeout=HEALTH_SECONDS, trust_env=False).is_success
+    except httpx2.HTTPError:
+        return False
 
 
 class SchemaRegistry:

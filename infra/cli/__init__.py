@@ -13,7 +13,7 @@ from bianhe.infra.cli.console import Exit, err, explain, out
 from bianhe.schemas.errors import BusError
 
 COMMANDS: Final = {
-    "up": "Start Kafka, the registry and a router on this machine; Ctrl-C stops them. Data is kept between starts.",
+    "up": "Start Kafka, the registry and the router on this machine; Ctrl-C stops them. Data is kept between starts.",
     "demo": "Tell the whole story on a real broker with invented data (模拟数据); 0 only if every number is right.",
     "status": "Show processes, rates, the router's position, what waits for subscribers, freshness and alerts.",
     "doctor": "Examine this bus, changing nothing; exit code 3 if something is wrong, 1 if there is no bus to examine.",

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-import httpx2
 from pydantic import SecretStr
 
 from bianhe.consumers.router.workers import worker_count
@@ -21,6 +20,7 @@ from bianhe.infra.embedded.broker import BrokerDied, EmbeddedBroker
 from bianhe.infra.embedded.children import Children
 from bianhe.infra.embedded.data_directory import check_port
 from bianhe.infra.pki import Pki
+from bianhe.infra.schema_registry import answers
 from bianhe.infra.settings import KafkaSettings, Settings, write_secret
 from bianhe.registry.sync import kafka as sync
 from bianhe.schemas.errors import Transient
@@ -152,7 +152,7 @@ class Bus:
     def _await_registry(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and not self.children.ended(REGISTRY):
-            if self._registry_answers():
+            if answers(self._registry):
                 return
             time.sleep(0.1)
         log = self.children.log(REGISTRY)
@@ -161,12 +161,6 @@ class Bus:
             cause=_last_line(log),
             cure=f"read {log}",
         )
-
-    def _registry_answers(self) -> bool:
-        try:
-            return httpx2.get(f"{self._registry}/health", timeout=2).status_code == 200
-        except httpx2.HTTPError:
-            return False
 
 
 def _last_line(log: Path) -> str:

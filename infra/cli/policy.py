@@ -11,6 +11,7 @@ import typer
 from bianhe.infra.cli.console import Output, OutputOption, out, show
 from bianhe.infra.kafka.components import component
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.schema_registry import answers
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
 from bianhe.registry.policy.kafka import PolicyLog, Relay, signing_key
@@ -30,16 +31,19 @@ from bianhe.schemas.records.policy import (
 from bianhe.schemas.signatures import Role
 
 app = typer.Typer(help="The policy log: the one order of all decisions.", no_args_is_help=True)
-_WAIT_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 10.0
 
 
 def reached(number: Callable[[], int | None]) -> str:
-    """`policy 318` once the relay has numbered a decision; otherwise, after a short wait, that it waits."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while (found := number()) is None:
+    """`policy 318` once the relay has numbered a decision; that it waits, where no registry runs or it takes long."""
+    found, deadline = number(), time.monotonic() + _WAIT_SECONDS
+    if found is None and not answers(load().registry):
+        return "policy: waiting for the relay, which runs with the registry (bianhe up)"
+    while found is None:
         if time.monotonic() > deadline:
-            return "policy: waiting for the relay"
+            return "policy: waiting for the relay (bianhe doctor tells what it waits for)"
         time.sleep(0.05)
+        found = number()
     return f"policy {found}"
 
 

@@ -27,7 +27,7 @@ def up(
         int | None, typer.Option(min=1, help="how many workers route; if left out, as many as the cores share evenly")
     ] = None,
 ) -> None:
-    """Start Kafka, the registry and a router on this machine; Ctrl-C stops them. Data is kept between starts."""
+    """Start Kafka, the registry and the router on this machine; Ctrl-C stops them. Data is kept between starts."""
     # Until everything runs, Ctrl-C and kill alike break the start off and stop what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     address, stopping = f"http://127.0.0.1:{port}", threading.Event()
