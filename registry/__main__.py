@@ -18,8 +18,9 @@ from bianhe.infra.sql import engine
 from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
 from bianhe.registry.deliveries.kafka import Deliveries
 from bianhe.registry.http import create_app
-from bianhe.registry.migrations import upgrade
-from bianhe.registry.policy.kafka import Relay, ShutOut, signing_key
+from bianhe.registry.migrations import is_new, upgrade
+from bianhe.registry.policy.chain import check_origin
+from bianhe.registry.policy.kafka import Relay, ShutOut, read_policy, signing_key
 from bianhe.registry.quarantine.kafka import noted
 from bianhe.registry.revocation.kafka import Revocations
 from bianhe.schemas.errors import BusError
@@ -39,10 +40,12 @@ def main() -> int:
     settings = load()
     logs_to_stderr(settings.log_format)
     database = engine(settings.database, pooled=True)
+    admin = component(settings.kafka, ADMIN_ACCOUNT)
+    if is_new(database):
+        check_origin(read_policy(admin), known=False)
     upgrade(database)
     serve_metrics(settings.home, "registry")
     relay = Relay(component(settings.kafka, RELAY_ACCOUNT), database, signing_key(settings.kafka.secrets, Role.RELAY))
-    admin = component(settings.kafka, ADMIN_ACCOUNT)
     address = urlsplit(settings.registry)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -94,5 +97,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except BusError as error:
-        print(f"registry: {error} ({error.cause})", file=sys.stderr)
+        print(f"registry: {error} ({error.cause}); {error.cure}", file=sys.stderr)
         sys.exit(1)

@@ -15,7 +15,6 @@ from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
 from bianhe.registry.catalog import sql
 from bianhe.registry.catalog.entry import Catalog, Resource
-from bianhe.registry.migrations import upgrade
 from bianhe.registry.policy.sql import highest_of
 from bianhe.schemas.errors import Fault
 
@@ -36,7 +35,6 @@ def import_(file: File) -> None:
     """Take a catalog over, whole or not at all. The same file again changes nothing."""
     settings = load()
     database = engine(settings.database)
-    upgrade(database)
     imported = sql.import_catalog(database, file, settings.routers, clock.now())
     _summary(imported.catalog)
     if imported.written:

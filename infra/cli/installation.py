@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +15,6 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.settings import Settings, data_home, load
 from bianhe.infra.sql import engine
 from bianhe.registry.policy.kafka import PolicyLog
-from bianhe.registry.sql import DatabaseUnusable
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
@@ -64,12 +62,4 @@ class Installation:
 
     @cached_property
     def database(self) -> Engine:
-        opened = engine(self.settings.database)
-        url = opened.url
-        if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-            raise DatabaseUnusable(
-                f"there is no database {url.database}",
-                cause="the bus was never started, or the file was moved",
-                cure="start the bus, which makes one: bianhe up",
-            )
-        return opened
+        return engine(self.settings.database)

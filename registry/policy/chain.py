@@ -50,6 +50,19 @@ def check_witness(policy: Policy, highest: int, same: int | None) -> None:
         raise _unlike(f"record {highest} of the policy log is not the one that the database knows")
 
 
+def check_origin(policy: Policy, known: bool) -> None:
+    """Raise LogUnlikeDatabase where there is a log, and its first record is not `known` to the database.
+
+    Every backup knows it. Catalog, contracts and applications stand on no log, so a new database cannot go on with it.
+    """
+    if policy.version and not known:
+        raise LogUnlikeDatabase(
+            f"the policy log has {policy.version} records, and the registry's database knows nothing of them",
+            cause="the database was lost and is new, or it belongs to another cluster",
+            cure="stop the registry, put the newest backup of its database in place; the rest it learns from the log",
+        )
+
+
 def _unlike(message: str) -> LogUnlikeDatabase:
     return LogUnlikeDatabase(
         message,

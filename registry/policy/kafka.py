@@ -26,7 +26,7 @@ from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import read_secret, write_private, write_secret
 from bianhe.registry.policy import sql
-from bianhe.registry.policy.chain import OutboxRow, check_witness, number
+from bianhe.registry.policy.chain import OutboxRow, check_origin, check_witness, number
 from bianhe.registry.sql import transaction
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError, Fatal, Rejected, Transient
@@ -300,6 +300,7 @@ class Relay:
         writer = _Writer(self._connection, self._key)
         try:
             with transaction(self._engine) as connection:
+                check_origin(writer.log.policy, sql.knows(connection, writer.log.id_of(1)))
                 highest = sql.highest_number(connection)
                 check_witness(writer.log.policy, highest, sql.number_of(connection, writer.log.id_of(highest)))
                 if learnt := sql.learn(connection, writer.log.records):

@@ -177,6 +177,11 @@ def number_of(connection: Connection, id: str) -> int | None:
     return connection.execute(select(outbox.c.number).where(outbox.c.id == id)).scalar()
 
 
+def knows(connection: Connection, id: str) -> bool:
+    """Whether a row of this id was ever decided here, numbered or not."""
+    return connection.execute(select(outbox.c.id).where(outbox.c.id == id)).first() is not None
+
+
 def highest_of(engine: Engine, ids: Collection[str]) -> int | None:
     """The highest number of these rows once all of them have one, None before."""
     with transaction(engine) as connection:

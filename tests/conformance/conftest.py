@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from bianhe.infra.cli.console import Exit
-from bianhe.infra.sql import engine
+from bianhe.infra.sql import create, engine
 from bianhe.registry.migrations import upgrade
 from support.command_line import Run, in_this_process
 from support.postgres import postgres
@@ -30,6 +30,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[E
     else:
         url = _emptied(request.getfixturevalue("postgres_url"))
     made = engine(url)
+    create(made)
     yield made
     made.dispose()
 
@@ -51,8 +52,10 @@ def city(database: Engine) -> Engine:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a command line against a registry of its own and a broker that is away; gives exit code, output, errors."""
+    database = f"sqlite:///{tmp_path / 'registry.sqlite'}"
+    upgrade(engine(database))
     monkeypatch.setenv("BIANHE_HOME", str(tmp_path))
-    monkeypatch.setenv("BIANHE_DATABASE", f"sqlite:///{tmp_path / 'registry.sqlite'}")
+    monkeypatch.setenv("BIANHE_DATABASE", database)
     monkeypatch.setenv("BIANHE_KAFKA__BOOTSTRAP", "127.0.0.1:1")
     monkeypatch.setenv("BIANHE_KAFKA__SECRETS", str(tmp_path / "secrets"))
     monkeypatch.setenv("COLUMNS", "200")

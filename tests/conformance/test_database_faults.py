@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy import Engine, event, make_url
+from pathlib import Path
 
-from bianhe.infra.sql import engine
+import pytest
+from sqlalchemy import Engine, event
+
+from bianhe.infra.sql import NoDatabase, engine
 from bianhe.registry.sharing import sql
 from bianhe.registry.sql import DatabaseBusy, DatabaseUnusable, deciding
 from support.registry import NOW, request
@@ -56,10 +58,14 @@ def test_b29_a_database_without_tables_says_how_to_get_them(empty_database: Engi
     assert "lacks its tables" in refused.value.message
 
 
-def test_b29_a_database_that_does_not_answer_is_told(city: Engine) -> None:
-    nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/registry"
-    if city.dialect.name == "sqlite":
-        nowhere = str(make_url("sqlite:////nowhere/registry.sqlite"))
+def test_b29_a_database_that_does_not_answer_is_told() -> None:
     with pytest.raises(DatabaseBusy) as refused:
-        sql.applications(engine(nowhere))
+        sql.applications(engine("postgresql+psycopg://nobody@127.0.0.1:1/registry"))
     assert "does not answer" in refused.value.message
+
+
+def test_b29_a_database_that_is_gone_is_told_and_none_is_made_in_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "registry.sqlite"
+    with pytest.raises(NoDatabase, match="there is no database"):
+        sql.applications(engine(f"sqlite:///{file}"))
+    assert not file.exists()

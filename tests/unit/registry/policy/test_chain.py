@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bianhe.registry.policy.chain import LogUnlikeDatabase, OutboxRow, check_witness, number
+from bianhe.registry.policy.chain import LogUnlikeDatabase, OutboxRow, check_origin, check_witness, number
 from bianhe.schemas.policy import EMPTY, fold
 from bianhe.schemas.signatures import SigningKey
 from support.policies import AT, department, policy
@@ -45,5 +45,9 @@ def test_a_log_with_another_record_at_the_last_number_stops_the_relay(same: int 
         check_witness(policy(department("renshe")), 1, same)
 
 
-def test_a_database_that_knows_nothing_yet_may_be_brought_up_from_any_log() -> None:
+def test_a_database_that_was_told_of_no_number_yet_may_be_told_by_its_own_log_alone() -> None:
     check_witness(policy(department("renshe")), 0, None)
+    check_origin(EMPTY, known=False)
+    check_origin(policy(department("renshe")), known=True)
+    with pytest.raises(LogUnlikeDatabase, match="has 1 records"):
+        check_origin(policy(department("renshe")), known=False)
