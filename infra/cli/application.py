@@ -46,7 +46,7 @@ def submit(  # noqa: PLR0913  an option of a command is a parameter
     request = Request(
         department=department,
         resource=resource,
-        items=known.unconditional if items == "unconditional" else tuple(items.split(",")),
+        items=known.unconditional if items == "unconditional" else _named(items),
         purpose=purpose,
         basis=basis,
         scenario=scenario,
@@ -133,6 +133,10 @@ def _tell(database: Engine, answered: Application) -> None:
     if row.topic.startswith(GRANT_PREFIX):
         out.print("the mailbox begins with the present state (SNAPSHOT), then follows every change")
     out.print("next: bianhe sync apply")
+
+
+def _named(items: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in items.split(",") if name.strip()))
 
 
 def _provisional(waiting: Application) -> str:

@@ -13,7 +13,8 @@ POLICY_KEYS: Final = "policy-keys.toml"
 
 def component(kafka: KafkaSettings, account: str) -> Connection:
     """The connection of a component account, whose password stands in a file of its name; raises MissingSecret."""
-    password = read_secret(kafka.secrets / account)
+    cure = "start the bus, which makes it (bianhe up), or copy it from a machine that has it"
+    password = read_secret(kafka.secrets / account, cure)
     return Connection(kafka.bootstrap, account, password, kafka.ca_file, policy_keys=policy_keys(kafka.secrets))
 
 

@@ -93,6 +93,7 @@ def test_a_bad_contract_is_not_imported(imported: Run, tmp_path: Path, change: d
         pytest.param({"items": "name,fingerprint"}, "居民身份证法", id="b09-withheld"),
         pytest.param({"until": "2020-12-31"}, "in the past", id="b10-past"),
         pytest.param({"items": "shoe_size"}, "no such item", id="b11-unknown"),
+        pytest.param({"items": " ,"}, "no item is named", id="b11-none"),
         pytest.param({"basis": " "}, "basis: is missing", id="b13-blank"),
         pytest.param({"basis": ""}, "basis: is missing", id="b13-none"),
     ],
