@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, TypeVar, get_args
 from uuid import uuid4
 
-from sqlalchemy import Column, Connection, Engine, Integer, String, Table, Text, func, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Integer, Select, String, Table, Text, func, insert, select, update
 
 from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.sql import Instant, metadata, transaction
@@ -98,11 +98,12 @@ def _stopped(connection: Connection) -> frozenset[str]:
     return frozenset(body.grant for body in bodies if isinstance(body, Effective))
 
 
-def decided(connection: Connection, kind: type[_Body]) -> list[_Body]:
-    """Every body of one kind that was ever decided here, numbered or not, in order."""
-    name = kind.model_fields["kind"].default
-    rows = connection.execute(select(outbox.c.body).where(outbox.c.kind == name).order_by(outbox.c.position))
-    bodies = [decode_body(row.body) for row in rows]
+def decided(connection: Connection, kind: type[_Body], *, besides: Select[tuple[str]] | None = None) -> list[_Body]:
+    """Every body of one kind that was ever decided here, numbered or not, in order; without the rows of these ids."""
+    query = select(outbox.c.body).where(outbox.c.kind == kind.model_fields["kind"].default)
+    if besides is not None:
+        query = query.where(outbox.c.id.not_in(besides))
+    bodies = [decode_body(row.body) for row in connection.execute(query.order_by(outbox.c.position))]
     return [body for body in bodies if isinstance(body, kind)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,7 +20,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    func,
     insert,
     select,
     update,
@@ -290,7 +289,14 @@ def _grant(
     delivery = compile_grant(given, contract, channel)
     id = schema_id(connection, delivery.schema)
     schema = "" if delivery.topic == channel else delivery.schema
-    body = Granted(grant=given, digest=given.digest, topic=delivery.topic, schema_id=id, view_schema=schema)
+    body = Granted(
+        application=waiting.number,
+        grant=given,
+        digest=given.digest,
+        topic=delivery.topic,
+        schema_id=id,
+        view_schema=schema,
+    )
     changed = _check_changed(connection, waiting.request) if waiting.request.changes else None
     narrows = changed is not None and rules.narrows(changed.grant, given)
     [outbox_id] = append(connection, [body], at, after=changed.grant.number if changed and narrows else None)
@@ -330,17 +336,25 @@ def _check_changed(connection: Connection, request: Request) -> GrantRow:
 
 
 def _next_application(connection: Connection, at: datetime) -> str:
-    """The next number of the year: nothing is ever deleted, so counting leaves no gap."""
-    prefix = f"A-{at.astimezone(CITY_TIME).year}-"
-    taken = select(func.count()).where(application_table.c.number.startswith(prefix))
-    return f"{prefix}{connection.execute(taken).scalar_one() + 1:04}"
+    kept = connection.execute(select(application_table.c.number)).scalars()
+    return _next("A", at, [*kept, *(each.application for each in _learnt(connection))])
 
 
 def _next_grant(connection: Connection, at: datetime) -> str:
-    """The next number of the year, after those too that a restored backup has learnt of from the policy log."""
-    prefix = f"G-{at.astimezone(CITY_TIME).year}-"
-    taken = sum(each.grant.number.startswith(prefix) for each in decided(connection, Granted))
-    return f"{prefix}{taken + 1:04}"
+    kept = connection.execute(select(grant_table.c.number)).scalars()
+    return _next("G", at, [*kept, *(each.grant.number for each in _learnt(connection))])
+
+
+def _learnt(connection: Connection) -> list[Granted]:
+    """What a restored backup knows from the policy log alone: those numbers too are taken."""
+    return decided(connection, Granted, besides=select(grant_table.c.outbox_id))
+
+
+def _next(letter: str, at: datetime, taken: Iterable[str]) -> str:
+    """The next number of the year."""
+    prefix = f"{letter}-{at.astimezone(CITY_TIME).year}-"
+    last = max((int(number.removeprefix(prefix)) for number in taken if number.startswith(prefix)), default=0)
+    return f"{prefix}{last + 1:04}"
 
 
 def _row(application: Application) -> dict[str, Any]:

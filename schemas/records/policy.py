@@ -72,6 +72,8 @@ class Granted(Canonical):
     """A grant begins: to read an open channel, or with a mailbox of its own."""
 
     kind: Literal["granted"] = "granted"
+    application: str = Field(default="", pattern=r"^(A-\d{4}-\d{4,})?$", exclude_if=lambda number: not number)
+    """The one that it answers; early logs do not say, and their bytes stay as they are."""
     grant: Grant
     digest: str
     topic: str
@@ -211,10 +213,18 @@ class PolicyRecord(Canonical):
         try:
             record = cls.model_validate_json(value)
         except ValidationError as error:
-            raise BrokenPolicyLog(f"a record of the policy log cannot be read: {error.error_count()} faults") from error
+            raise _unreadable("a record of the policy log cannot be read") from error
         if record.encode() != value:
-            raise BrokenPolicyLog(f"record {record.number} of the policy log is not canonical JSON")
+            raise _unreadable(f"record {record.number} of the policy log is not canonical JSON")
         return record
+
+
+def _unreadable(message: str) -> BrokenPolicyLog:
+    return BrokenPolicyLog(
+        message,
+        cause="a newer version of Bianhe wrote it, or somebody else did",
+        cure="start the version that wrote it; if none did, see infra/docs/policy-log.md",
+    )
 
 
 def encode_body(body: Body) -> str:

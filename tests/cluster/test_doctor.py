@@ -51,7 +51,7 @@ def diagnose(home: Path) -> Diagnosis:
         states[row["check"]] = max(row["state"], states.get(row["check"], "ok"), key=severity.index)
         if row["state"] == "fault":
             faults[row["check"]] = faults.get(row["check"], "") + row["fact"]
-            assert row["cause"] or row["cure"]
+            assert row["cause"] or row["cure"], row
     return Diagnosis(answer.returncode, states, faults, answer.stderr)
 
 
