@@ -81,7 +81,7 @@ def load() -> Settings:
         ) from error
 
 
-def read_secret(path: Path, cure: str = "issue one: bianhe account rotate") -> SecretStr:
+def read_secret(path: Path, cure: str = "restore it from a backup") -> SecretStr:
     """The content of a secret file; raises MissingSecret, with this cure where there is none."""
     try:
         mode = path.stat().st_mode
@@ -152,7 +152,8 @@ class Profile(BaseModel):
             return SecretStr(password)
         if self.password_file is None:
             raise MissingSecret("no password is given", cure="set BIANHE_PASSWORD, or password_file in the profile")
-        return read_secret(self.password_file)
+        cure = f"an administrator issues one: bianhe account rotate {self.department}"
+        return read_secret(self.password_file, cure)
 
 
 def _findings(error: Exception) -> str:
