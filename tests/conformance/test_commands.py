@@ -33,6 +33,7 @@ def test_a_faulty_catalog_is_listed_and_not_imported(run: Run, tmp_path: Path) -
     code, out, _ = run("catalog", "lint", str(path), "--output", "json")
     assert code == Exit.FAILED
     assert [row["place"] for row in json.loads(out)] == ["catalog.toml, resource population, provider"]
+    assert "[[department]]" in run("catalog", "lint", str(path))[1]
     code, _, err = run("catalog", "import", str(path))
     assert code == Exit.FAILED
     assert "第十一条" in err
