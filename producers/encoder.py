@@ -1,15 +1,16 @@
-"""A contract becomes one function that checks and encodes an event in one pass, in generated Python.
+"""A contract becomes one function that checks and encodes an event in one pass, over a table with a row for each item.
 
 It answers only where it is sure: an event that it does not take is looked at by the checks of `validation.py` and by
-fastavro, which say what is wrong or encode it. Names and values of items never become source text.
+fastavro, which say what is wrong or encode it. Compiled (`_encoder.pyx`) where a compiler was, else in Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from io import BytesIO
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple
 
 from fastavro import parse_schema, schemaless_writer
 
@@ -18,12 +19,19 @@ from bianhe.schemas import wire
 from bianhe.schemas.contract import Contract, Item
 from bianhe.schemas.identifiers import CHECKS
 
-Encode = Callable[[Mapping[str, Any]], "tuple[bytes, ...] | None"]
-"""The items of an event as Avro, in pieces to be joined; None where it is not sure."""
+try:
+    from bianhe.producers._encoder import Encoder
+except ImportError:  # installed where no compiler was
+    Encoder = None  # type: ignore[assignment, misc]
+
+Encode = Callable[[bytes, int, Mapping[str, Any]], bytes | None]
+"""From a head, the event's time in milliseconds and its items to a record's value with no objection; None if unsure."""
+
+Written = Callable[[Any], bytes | None]
+"""A value of an item as Avro; None where unsure."""
 
 _NULL: Final = b"\x00"
 _PRESENT: Final = b"\x02"
-_TEXT_BYTES: Final = 512
 _REMEMBERED_MAX: Final = 50_000
 _REMEMBERED: Final[Mapping[str, type]] = {
     "string": str,
@@ -38,80 +46,99 @@ _REMEMBERED: Final[Mapping[str, type]] = {
 """Types whose equal values are the same bytes; of the others, 0.0 equals -0.0 and 1.0 equals 1.00."""
 
 
+class Row(NamedTuple):
+    """How one item is checked and written: text as it is, everything else by value."""
+
+    name: str
+    nullable: bool
+    kind: type | None
+    """The type of every value that is taken; None where `written` looks at it."""
+    most: int
+    """Characters of a text."""
+    fault: Callable[[str], str | None] | None
+    """The check of an identifier."""
+    written: Written | None
+    """None for a text."""
+
+
 def encoder(contract: Contract, validator: Validator) -> Encode:
     """Compile a contract whose checks are those of the validator."""
-    facts: dict[str, Any] = {"known": frozenset(contract.by_name), "null": _NULL}
-    lines, pieces = ["def encode(items):", " if not known.issuperset(items): return None", " get = items.get"], []
-    for number, item in enumerate(contract.items):
-        facts[f"name{number}"] = item.name
-        if item.kind == "string" and item.codes is None:
-            steps = _text(number, item, facts)
-            pieces += [f"head{number}", f"piece{number}"]
-            null = f"head{number} = null; piece{number} = b''"
-        else:
-            steps = _value(number, item, validator.checks[item.name][0], facts)
-            pieces.append(f"piece{number}")
-            null = f"piece{number} = null"
-        lines.append(f" value = get(name{number})")
-        if item.nullable:
-            lines += [f" if value is None: {null}", " else:"]
-            steps = [f" {step}" for step in steps]
-        lines += [f" {step}" for step in steps]
-    lines.append(f" return ({', '.join(pieces)},)")
-    exec(compile("\n".join(lines), f"<encoder of {contract.resource}>", "exec"), facts)
-    return cast(Encode, facts["encode"])
+    rows = table(contract, validator)
+    return in_python(rows) if Encoder is None else Encoder(rows)
 
 
-def _text(number: int, item: Item, facts: dict[str, Any]) -> list[str]:
-    doubts = ["type(value) is not str", "not value.isprintable()"]
-    if item.length is not None:
-        doubts.append(f"len(value) > {item.length}")
-    if item.check is not None:
-        facts[f"fault{number}"] = CHECKS[item.check]
-        doubts.append(f"fault{number}(value) is not None")
-    prefix = _PRESENT if item.nullable else b""
-    facts[f"heads{number}"] = [prefix + wire.long(length) for length in range(_TEXT_BYTES)]
-    return [
-        f"if {' or '.join(doubts)}: return None",
-        f"piece{number} = value.encode()",
-        f"if len(piece{number}) >= {_TEXT_BYTES}: return None",
-        f"head{number} = heads{number}[len(piece{number})]",
-    ]
+def table(contract: Contract, validator: Validator) -> Sequence[Row]:
+    """The rows of a contract, in its order."""
+    return [_row(item, validator.checks[item.name][0]) for item in contract.items]
 
 
-def _value(number: int, item: Item, check: Check, facts: dict[str, Any]) -> list[str]:
-    written = _Written(item, check)
-    kind = _REMEMBERED.get(item.kind)
-    if kind is None:
-        facts[f"written{number}"] = written.__missing__
-        return [f"piece{number} = written{number}(value)", f"if piece{number} is None: return None"]
-    facts[f"written{number}"], facts[f"kind{number}"] = written, kind
-    return [
-        f"if type(value) is not kind{number}: return None",
-        f"piece{number} = written{number}[value]",
-        f"if piece{number} is None: return None",
-    ]
+def _row(item: Item, check: Check) -> Row:
+    if item.kind == "string" and item.codes is None:
+        fault = CHECKS[item.check] if item.check else None
+        return Row(item.name, item.nullable, str, sys.maxsize if item.length is None else item.length, fault, None)
+    kind, written = _REMEMBERED.get(item.kind), _written(item, check)
+    return Row(item.name, item.nullable, kind, 0, None, written if kind is None else _Remembered(written).__getitem__)
 
 
-class _Written(dict[Any, bytes | None]):
-    """An item's values as Avro, checked; most registers say the same few codes and days again and again."""
+def in_python(rows: Sequence[Row]) -> Encode:
+    """What `_encoder.pyx` does, in Python."""
 
-    def __init__(self, item: Item, check: Check) -> None:
-        super().__init__()
-        self._schema: Any = parse_schema(item.type)
-        self._check = check
-        self._remembers = item.kind in _REMEMBERED
+    def encode(head: bytes, millis: int, items: Mapping[str, Any]) -> bytes | None:
+        pieces, known = [head, wire.long(millis), _NULL], 0
+        for name, nullable, kind, most, fault, written in rows:
+            value = items.get(name)
+            known += name in items
+            if value is None:
+                if not nullable:
+                    return None
+                pieces.append(_NULL)
+                continue
+            if kind is not None and type(value) is not kind:
+                return None
+            if written is None:
+                if len(value) > most or "\0" in value or (fault is not None and fault(value) is not None):
+                    return None
+                try:
+                    text = value.encode()
+                except UnicodeEncodeError:  # half of a character
+                    return None
+                pieces += (_PRESENT, wire.long(len(text)), text) if nullable else (wire.long(len(text)), text)
+            elif (piece := written(value)) is not None:
+                pieces.append(piece)
+            else:
+                return None
+        return b"".join(pieces) if known == len(items) else None
 
-    def __missing__(self, value: Any) -> bytes | None:
-        if value is None or self._check(value) is not None:
+    return encode
+
+
+def _written(item: Item, check: Check) -> Written:
+    schema: Any = parse_schema(item.type)
+
+    def written(value: Any) -> bytes | None:
+        if check(value) is not None:
             return None
         out = BytesIO()
         try:
-            schemaless_writer(out, self._schema, value)
+            schemaless_writer(out, schema, value)
         except (ValueError, TypeError, OverflowError):
             return None
-        if self._remembers:
+        return out.getvalue()
+
+    return written
+
+
+class _Remembered(dict[Any, bytes | None]):
+    """The values of an item as Avro; most registers say the same few codes and days again and again."""
+
+    def __init__(self, written: Written) -> None:
+        super().__init__()
+        self._written = written
+
+    def __missing__(self, value: Any) -> bytes | None:
+        found = self._written(value)
+        if found is not None:
             if len(self) >= _REMEMBERED_MAX:
                 self.clear()
-            self[value] = out.getvalue()
-        return out.getvalue()
+            self[value] = found
+        return found

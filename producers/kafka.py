@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,7 +24,7 @@ from bianhe.infra.schema_registry import SchemaRegistry
 from bianhe.infra.settings import Profile, read_secret
 from bianhe.producers.importers import REMOVED, Change, Reject
 from bianhe.producers.keys import InvalidSecret, secret_of
-from bianhe.producers.publisher import Event, Record, Writer, uuid7
+from bianhe.producers.publisher import RANDOM_BYTES, Event, Record, Writer, uuid7
 from bianhe.producers.validation import InvalidEvent
 from bianhe.schemas import names
 from bianhe.schemas.contract import Contract, Derivation
@@ -32,6 +32,7 @@ from bianhe.schemas.errors import BusError, Rejected, Transient
 
 DELIVERY_SECONDS = 120.0
 _FULL_QUEUE_WAIT = 0.2
+_IDS_AT_ONCE = 500
 _POLL_SECONDS = 0.005
 """How often receipts are taken in while events are sent one after the other."""
 
@@ -208,6 +209,7 @@ class ResourcePublisher:
     def __init__(self, publisher: Publisher, writer: Writer) -> None:
         self._publisher = publisher
         self._writer = writer
+        self._randomness = _randomness()
 
     @property
     def contract(self) -> Contract:
@@ -240,13 +242,8 @@ class ResourcePublisher:
         UUIDv7. `case` is the objection that a correction answers. Raises NotDelivered if an earlier record failed.
         """
         now = clock.now()
-        event = Event(
-            id=event_id or uuid7(int(now.timestamp() * 1000), os.urandom(10)),
-            kind=kind,
-            time=event_time or now,
-            case=case,
-        )
-        record = self._writer.event(items, event, now.date())
+        event_id = event_id or uuid7(int(now.timestamp() * 1000), next(self._randomness))
+        record = self._writer.event(items, Event(event_id, kind, event_time or now, case), now.date())
         self._publisher.send(self._writer.topic, record, on_receipt)
 
     def remove(self, natural: str | Mapping[str, Any], *, on_receipt: OnReceipt | None = None) -> None:
@@ -256,6 +253,14 @@ class ResourcePublisher:
         """
         record = self._writer.removal(natural, clock.now().date())
         self._publisher.send(self._writer.topic, record, on_receipt)
+
+
+def _randomness() -> Iterator[bytes]:
+    """What makes event ids unique; the system is asked once for many of them."""
+    while True:
+        pool = os.urandom(_IDS_AT_ONCE * RANDOM_BYTES)
+        for start in range(0, len(pool), RANDOM_BYTES):
+            yield pool[start : start + RANDOM_BYTES]
 
 
 @dataclass

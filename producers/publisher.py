@@ -21,12 +21,12 @@ from bianhe.schemas.contract import EVENT_KINDS, EVENT_NAMES, Contract
 VALUE_BYTES_MAX: Final = 1_000_000
 """What the router accepts of a source record (design 3.1)."""
 CASE_CHARACTERS_MAX: Final = 64
+RANDOM_BYTES: Final = 10
+"""In an event's id."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_UUID_LENGTH: Final = wire.long(36)
 _KINDS: Final = {kind: wire.long(number) for number, kind in enumerate(EVENT_KINDS)}
-_NO_CASE: Final = wire.long(0)
 
 
 class Record(NamedTuple):
@@ -50,7 +50,10 @@ class Writer:
     """Turns the items of one contract into records of its source topic."""
 
     contract: Contract
+    topic: str
     schema_id: int
+    prefix: bytes
+    """Of every value: the wire format's head, and how long an event's id is."""
     keys: EntityKeys
     validate: Validator
     encode: Encode
@@ -61,19 +64,15 @@ class Writer:
         """Compile a contract; raises InvalidContract, or InvalidSecret if its keys need a secret and there is none."""
         keys = EntityKeys(contract.key, secret)
         schema, validate = parse_schema(dict(contract.schema)), Validator.of(contract)
-        return cls(contract, schema_id, keys, validate, encoder(contract, validate), schema)
-
-    @property
-    def topic(self) -> str:
-        return names.source_topic(self.contract.resource, self.contract.version)
+        topic, prefix = names.source_topic(contract.resource, contract.version), wire.frame(schema_id, wire.long(36))
+        return cls(contract, topic, schema_id, prefix, keys, validate, encoder(contract, validate), schema)
 
     def event(self, items: Mapping[str, Any], event: Event, today: date) -> Record:
         """The record of an event; raises InvalidEvent where contract, key or size forbid it."""
-        head = _head(event)
-        pieces = self.encode(items) if head else None
-        if head is not None and pieces is not None:
-            value = b"".join((wire.frame(self.schema_id, head), *pieces))
-            if len(value) <= VALUE_BYTES_MAX:
+        kind, millis = _KINDS.get(event.kind), _millis(event.time)
+        if kind is not None and millis is not None and event.case is None and _UUID7.fullmatch(event.id):
+            value = self.encode(self.prefix + event.id.encode() + kind, millis, items)
+            if value is not None and len(value) <= VALUE_BYTES_MAX:
                 return Record(self.keys.key(items, today), value)
         return self._event_by_the_book(items, event, today)
 
@@ -104,23 +103,18 @@ class Writer:
 
 def uuid7(millis: int, randomness: bytes) -> str:
     """A UUIDv7 (RFC 9562 §5.7) from milliseconds since 1970 and 10 random bytes."""
-    number = millis << 80 | int.from_bytes(randomness, "big")
-    number = number & ~(0xF << 76) | 0x7 << 76
-    digits = f"{number & ~(0x3 << 62) | 0x2 << 62:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = (millis.to_bytes(6, "big") + randomness).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def _head(event: Event) -> bytes | None:
-    """The event fields as Avro; None where one of them is unusual or wrong."""
-    kind = _KINDS.get(event.kind)
-    if kind is None or event.case is not None or not _UUID7.fullmatch(event.id):
-        return None
+def _millis(time: datetime) -> int | None:
+    """Milliseconds since 1970; None where a time is unusual or wrong."""
     try:
-        since = event.time - _EPOCH
+        since = time - _EPOCH
     except (TypeError, OverflowError):  # without an offset from UTC, or outside the years 1 to 9999
         return None
-    millis = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
-    return b"".join((_UUID_LENGTH, event.id.encode(), kind, wire.long(millis), _NO_CASE))
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def _check_event(event: Event) -> None:

@@ -8,18 +8,14 @@ The first two may be letters (A 军委编办, N 农业, Y 其他), and which of 
 from __future__ import annotations
 
 import re
-from operator import mul
 from typing import Final
 
 ALPHABET: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 """The characters of a code in the order of their values: no I, O, S, V, Z."""
 
 _FORM = re.compile(rf"[{ALPHABET}]{{2}}[0-9]{{6}}[{ALPHABET}]{{10}}")
-_VALUES = bytes(max(ALPHABET.find(chr(code)), 0) for code in range(256))
-"""The value of each character of the alphabet, as a table to translate ASCII by."""
-_WEIGHTS = tuple(pow(3, position, 31) for position in range(17))
-_BODY_VALUES = bytes(int(chr(code), 36) if code < 128 and chr(code).isalnum() else 0 for code in range(256))
-_BODY_WEIGHTS = (3, 7, 9, 10, 5, 8, 4, 2)
+_DIGITS = bytes(ord("0123456789abcdefghijklmnopqrstuvwxyz"[max(ALPHABET.find(chr(code)), 0)]) for code in range(256))
+"""The digit that has the value of each character of the alphabet, as a table to translate ASCII by."""
 _BODY_CHECKS = "0123456789X0"
 
 
@@ -42,10 +38,10 @@ def make(kind: str, division: str, body: str) -> str:
 
 
 def _body_check(body: str) -> str:
-    total = sum(map(mul, _BODY_WEIGHTS, body.encode().translate(_BODY_VALUES)))
-    return _BODY_CHECKS[11 - total % 11]
+    # The weights are the powers of 2 modulo 11, and so are those of 35.
+    return _BODY_CHECKS[11 - 2 * int(body, 35) % 11]
 
 
 def _check(text: str) -> str:
-    total = sum(map(mul, _WEIGHTS, text.encode().translate(_VALUES)))
-    return ALPHABET[-total % 31]
+    # The weights are the powers of 3 modulo 31 from the left, and so are those of 34.
+    return ALPHABET[-int(text.encode()[16::-1].translate(_DIGITS), 34) % 31]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bianhe.producers.keys import EntityKeys, InvalidSecret, derived, normalised, secret_of
+from bianhe.producers.keys import EntityKeys, InvalidSecret, deriving, normalised, secret_of
 from bianhe.producers.validation import InvalidEvent
 from bianhe.schemas.contract import Derivation, InvalidContract, KeyRule
 from support.rows import SECRET, number
@@ -31,7 +31,7 @@ def test_a_derived_key_is_the_published_one(vector: dict[str, Any]) -> None:
     items = {f"part_{place}": part for place, part in enumerate(vector["parts"])}
     keys = EntityKeys(KeyRule(tuple(items), Derivation.HMAC), secret_of(vector["secret"]))
     assert keys.key(items, TODAY) == vector["key"]
-    assert derived(vector["normalised"], secret_of(vector["secret"])) == vector["key"]
+    assert deriving(secret_of(vector["secret"]))(vector["normalised"]) == vector["key"]
 
 
 @pytest.mark.parametrize("vector", vectors("natural.json"))
