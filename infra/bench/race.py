@@ -106,11 +106,13 @@ def records_for(deliveries: int, views: int) -> int:
     return max(deliveries // max(views, 2) // PARTITIONS, 1) * PARTITIONS
 
 
-def rounds_of(runs: Sequence[Run[T]], rounds: int, told: Told) -> dict[T, list[Figure]]:
-    """Run each in turn, a warm-up round and then `rounds`."""
+def rounds_of(
+    runs: Sequence[Run[T]], rounds: int, told: Told, warm_up: Sequence[Run[T]] | None = None
+) -> dict[T, list[Figure]]:
+    """Run each in turn, a warm-up round (of the same, if there is no other) and then `rounds`."""
     measured: dict[T, list[Figure]] = {}
     for number in range(rounds + 1):
-        for run in runs:
+        for run in runs if number or warm_up is None else warm_up:
             for name, found in run():
                 told(f"round {number} of {rounds}  {name}: {found.rate:,.0f}/s, {found.client_us:.2f} µs of CPU each")
                 if number:
