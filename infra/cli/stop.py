@@ -58,7 +58,7 @@ def ratify(target: TargetArgument, code: Code, by: By) -> None:
 @app.command()
 def lift(target: TargetArgument, code: Code, by: By) -> None:
     """End a stop, as a second person; what was kept back is delivered. Then: bianhe sync apply."""
-    out.print(f"lifted     {target} {code} · {_answer(lambda policy: lifting(policy, target, code, by))}")
+    out.print(f"lifted     {target} {code} · {_answer(lambda policy: lifting(policy, target, code, by, clock.now()))}")
     out.print("access rules come back with bianhe sync apply")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from bianhe.registry.clocks.working_days import Calendar, Deadline, due
+from bianhe.registry.sync.desired import REMOVAL_DAYS
 from bianhe.schemas.errors import Rejected
 from bianhe.schemas.grant import CITY_TIME
 from bianhe.schemas.policy import Policy, Stop
@@ -60,10 +61,28 @@ def ratify(policy: Policy, target: Target, code: str, by: str) -> Ratified:
     return Ratified(target=target, code=code, decided_by=by)
 
 
-def lift(policy: Policy, target: Target, code: str, by: str) -> Lifted:
-    """A second person ends a stop; raises NoStop."""
+def lift(policy: Policy, target: Target, code: str, by: str, at: datetime) -> Lifted:
+    """A second person ends a stop; raises NoStop.
+
+    After so long that removals may have been compacted away a mailbox that stood still would keep what is no more.
+    """
     _by_a_second(policy, target, code, by)
+    since = policy.stops[target, code].since.at
+    if at - since > timedelta(days=REMOVAL_DAYS) and (mailboxes := sorted(_mailboxes(policy, target, code))):
+        raise NoStop(
+            f"{', '.join(mailboxes)} stood still since {since:%Y-%m-%d}",
+            cause=f"after {REMOVAL_DAYS} days removals are forgotten, and they would keep what is no more",
+            cure="revoke them first and let them be applied for again: a new grant begins with a first load",
+        )
     return Lifted(target=target, code=code, decided_by=by)
+
+
+def _mailboxes(policy: Policy, target: Target, code: str) -> Iterator[str]:
+    """The grants whose mailboxes a stop holds still."""
+    for grants in policy.mailboxes.values():
+        for number, each in grants.items():
+            if code == (each.grant.department if target is Target.DEPARTMENT else each.grant.resource):
+                yield number
 
 
 def _by_a_second(policy: Policy, target: Target, code: str, by: str) -> None:

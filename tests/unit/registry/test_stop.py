@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.stops.stop import NoStop, in_force, lift, new_stop, ratify
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.policy import Target
-from support.policies import city, policy
+from support.policies import AT, city, policy
 
 FIRST, SECOND = "值班员", "分管领导"
 CALENDAR = Calendar({date(2026, 10, 1): False})
@@ -27,12 +28,12 @@ def test_a_stop_stands_until_a_second_person_lifts_it(target: Target, code: str)
     ratified = policy(ratify(after, target, code, SECOND), after=after)
     assert ratified.is_stopped(target, code)
     assert [each.ratified for each in in_force(ratified, CALENDAR)] == [True]
-    assert not policy(lift(ratified, target, code, SECOND), after=ratified).stops
+    assert not policy(lift(ratified, target, code, SECOND, AT), after=ratified).stops
 
 
 @pytest.mark.parametrize("by", [FIRST, "", f" {FIRST} "])
 def test_who_stopped_does_not_answer_for_it(by: str) -> None:
-    for answer in (ratify, lift):
+    for answer in (ratify, partial(lift, at=AT)):
         with pytest.raises(NoStop, match="second person"):
             answer(stopped(), Target.DEPARTMENT, "renshe", by)
 
@@ -46,7 +47,18 @@ def test_what_is_not_there_or_stopped_already_or_without_reason_is_not_stopped()
     with pytest.raises(NoStop, match="reason"):
         new_stop(city(), Target.DEPARTMENT, "renshe", " ", FIRST)
     with pytest.raises(NoStop, match="not stopped"):
-        lift(city(), Target.DEPARTMENT, "renshe", SECOND)
+        lift(city(), Target.DEPARTMENT, "renshe", SECOND, AT)
+
+
+@pytest.mark.parametrize(("target", "code"), [(Target.DEPARTMENT, "tongji"), (Target.RESOURCE, "population")])
+def test_a_mailbox_that_stood_still_longer_than_removals_are_kept_does_not_go_on(target: Target, code: str) -> None:
+    after = stopped(target, code)
+    late = after.stops[target, code].since.at + timedelta(days=91)
+    with pytest.raises(NoStop, match="G-2026-0002") as refusal:
+        lift(after, target, code, SECOND, late)
+    assert "first load" in (refusal.value.cure or "")
+    # Whoever has open channels only starts again from an empty table, as every reader that was away for so long.
+    lift(stopped(), Target.DEPARTMENT, "renshe", SECOND, late)
 
 
 def test_a_stop_is_answered_within_a_working_day() -> None:
