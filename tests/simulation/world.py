@@ -20,8 +20,9 @@ from pydantic import SecretStr
 from simulation import clients, policies
 from simulation.clients import Seat
 from simulation.kafka import Cluster, Crash
-from simulation.memory import Memory
+from simulation.memory import Contracts, Memory
 
+from bianhe.consumers.router import plan
 from bianhe.consumers.router.kafka import loads, recovery, worker, writer
 from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.limits import Limits
@@ -191,7 +192,7 @@ class World:
             for process in self._processes:
                 process.step()
             self._revoke_on()
-            if turn % 20 == 1:
+            if turn % 9 == 1:
                 # What the dead left open times out.
                 self._sweep()
                 self._release()
@@ -373,6 +374,8 @@ def simulated() -> Iterator[None]:
         patches.enter_context(patch.object(worker, "PinnedKeys", memory))
         patches.enter_context(patch.object(worker, "fold", memory.fold))
         patches.enter_context(patch.object(worker, "compile_plan", memory.compile_plan))
+        patches.enter_context(patch.object(plan, "Contract", Contracts))
+        patches.enter_context(patch.object(plan, "Slicer", memory.slicer))
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         yield
         structlog.reset_defaults()
