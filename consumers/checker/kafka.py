@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from bianhe.infra.kafka.raw_log import RawLogs
 from bianhe.infra.processes import worker_pool
 from bianhe.schemas import names
 
+_OPEN_SECONDS: Final = 30.0
 _BOOKS: Final = (names.ROUTER_STATE, names.JOURNAL)
 
 
@@ -32,7 +34,9 @@ class Cluster:
         managed = sorted((place for place in logs.leaders if place[0].startswith(names.MANAGED_PREFIXES)), key=_order)
         books = [place for topic in _BOOKS for place in managed if place[0] == topic]
         ends = {place: logs.offset(place, "stable") for place in books}
-        ends |= {place: logs.decided(place) for place in managed if place not in ends}
+        # One that stays open longer than any writer may leave it is nobody's any more: the judgement says so.
+        deadline = time.monotonic() + _OPEN_SECONDS
+        ends |= {place: logs.decided(place, deadline) for place in managed if place not in ends}
         self.settled: bool = all(logs.offset(place, "end") == ends[place] for place in books)
         self.extents: Mapping[Place, Extent] = {
             place: Extent(logs.offset(place, "start"), end) for place, end in ends.items()

@@ -82,12 +82,17 @@ class Bus(Protocol):
 
 
 class Reading:
-    """One pass over a partition. `compacted` tells, as far as it was read, whether records are not there any more."""
+    """One pass over a partition.
+
+    `compacted` tells, as far as it was read, whether records are not there any more; `open_from`, once all was read,
+    where the first record stands whose transaction has no end.
+    """
 
     def __init__(self, bus: Bus, place: Place) -> None:
         self.place = place
         self.extent = bus.extents.get(place, Extent(0, 0))
         self.compacted = False
+        self.open_from: int | None = None
         self._entries = bus.entries(place) if place in bus.extents else iter(())
 
     @property
@@ -112,6 +117,8 @@ class Reading:
             while waiting and waiting[0][1][0] is not Outcome.OPEN:
                 known, (became,) = waiting.popleft()
                 yield known, became
+        if waiting:
+            self.open_from = waiting[0][0].offset
         yield from ((entry, outcome[0]) for entry, outcome in waiting)
 
     def committed(self) -> Iterator[Entry]:

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "quarantine": "Quarantine (隔离): events that cannot be trusted.",
     "signing": "The keys that sign the policy log.",
     "stop": "Stop a department or a resource at once (break-glass).",
+    "transaction": "Transactions on the bus's topics that nobody can end any more.",
     "sync": "Compare the cluster with the catalog, and make them equal.",
 }
 """What `bianhe --help` lists; each command is the module of its name, with an `app` or a function of that name."""

@@ -28,6 +28,7 @@ from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.certificates import served
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.kafka.transactions import hanging
 from bianhe.infra.pki import Certificate
 from bianhe.infra.settings import data_home
 from bianhe.registry.clocks.sql import calendar as working_days
@@ -291,6 +292,10 @@ def standstill(installation: Installation) -> Iterator[Verdict]:
     yield from judgement.standstill(standing(installation.admin, installation.policy_log.policy))
 
 
+def transactions(installation: Installation) -> Iterator[Verdict]:
+    yield from judgement.transactions(hanging(installation.admin, names.MANAGED_PREFIXES))
+
+
 def sync(installation: Installation) -> Iterator[Verdict]:
     yield from judgement.sync(plan_cluster(installation.admin))
 
@@ -322,6 +327,7 @@ CHECKS: Final = (
     Check("router lag", lag, (_POLICY_LOG,)),
     Check("quarantine", quarantine, (_BROKERS,)),
     Check("standstill", standstill, (_POLICY_LOG,)),
+    Check("transactions", transactions, (_BROKERS,)),
     Check("sync", sync, (_POLICY_LOG,)),
 )
 """Every check, each after those that it needs."""

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from bianhe.infra.cli.console import Exit
 from bianhe.infra.kafka.admin import Replicas
+from bianhe.infra.kafka.transactions import HangingTransaction
 from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.quarantine.kafka import Standing
@@ -309,6 +310,19 @@ def standstill(stopped: Sequence[Standing]) -> Iterator[Verdict]:
         )
     if not stopped:
         yield ok("nothing stands still")
+
+
+def transactions(open_for_ever: Sequence[HangingTransaction]) -> Iterator[Verdict]:
+    """Transactions that no timeout ends: what stands behind one reaches nobody, and no revocation ends there."""
+    for each in open_for_ever:
+        yield Verdict(
+            State.FAULT,
+            f"a transaction hangs on {each}, silent for {each.silent_seconds:.0f} s: nobody reads on from there",
+            "no coordinator of Kafka knows it any more, so no timeout ends it (KIP-664)",
+            f"bianhe transaction abort {each.topic} {each.partition} {each.offset}",
+        )
+    if not open_for_ever:
+        yield ok("none hangs")
 
 
 def sync(plan: Plan) -> Iterator[Verdict]:

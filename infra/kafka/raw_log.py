@@ -16,7 +16,7 @@ from kafka.protocol.consumer import FetchRequest, ListOffsetsRequest  # type: ig
 from kafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
 
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.errors import BrokerBusy, refused
+from bianhe.infra.kafka.errors import refused
 from bianhe.infra.kafka.session import Message, Session
 
 Place = tuple[str, int]
@@ -70,16 +70,10 @@ class RawLogs:
         self._check(found.error_code, f"asking where {topic}/{partition} lies")
         return int(found.offset)
 
-    def decided(self, place: Place, timeout: float = 60.0) -> int:
-        """The end of a partition, once every transaction that stands before it is decided."""
-        end, deadline = self.offset(place, "end"), time.monotonic() + timeout
-        while self.offset(place, "stable") < end:
-            if time.monotonic() > deadline:
-                raise BrokerBusy(
-                    f"a transaction in {place[0]}/{place[1]} stays open",
-                    "CONCURRENT_TRANSACTIONS",
-                    cure="try again when it is over",
-                )
+    def decided(self, place: Place, deadline: float) -> int:
+        """The end of a partition, once every transaction that stands before it is decided, or the deadline is over."""
+        end = self.offset(place, "end")
+        while self.offset(place, "stable") < end and time.monotonic() < deadline:
             time.sleep(0.01)
         return end
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
 from bianhe.infra import clock
-from bianhe.infra.kafka import clients, raw
+from bianhe.infra.kafka import clients, raw, transactions
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import explain
@@ -33,6 +33,7 @@ from bianhe.registry.revocation.step import (
     Open,
     Settled,
     Step,
+    WaitForEnds,
     WaitForFetches,
     Withdraw,
     expired,
@@ -56,6 +57,7 @@ _WAIT_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 _TERMS_SECONDS: Final = 1.0
+_HANGING_SECONDS: Final = 5.0
 _CLOCKS_APART_MILLIS: Final = 3_600_000
 """How far the registry's clock may be behind the cluster's, which is asked only where a term may be over."""
 
@@ -120,6 +122,8 @@ class Revocations:
         self._settled: set[int] = set()
         """Versions whose suspension or resumption has taken effect."""
         self._terms_at = 0.0
+        self._hanging_at: dict[str, float] = {}
+        """By topic: when to look next for what keeps its end open."""
 
     def __enter__(self) -> Self:
         return self
@@ -150,6 +154,8 @@ class Revocations:
             elif time.monotonic() - waits_since > patience_seconds + _known_wait(step):
                 cause, cure = obstacle(step, number)
                 raise StillRevoking(f"{number} is not {until} yet", cause=cause, cure=cure)
+            elif taking and isinstance(step, WaitForEnds):
+                self._take(policy, number, step)
             time.sleep(_WAIT_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
@@ -211,6 +217,8 @@ class Revocations:
                 with deciding(self._engine) as database:
                     if not _is_decided(database, Effective, number):
                         sql.append(database, [Effective(grant=number, edge=ends, fenced=fenced)], clock.now())
+            case WaitForEnds(topic=topic):
+                self._abort_hanging(topic)
             case Withdraw(topic=topic, edge=edge):
                 with Admin(self._connection) as admin:
                     admin.delete_records({(topic, partition): end for partition, end in edge.items()})
@@ -224,6 +232,16 @@ class Revocations:
                 self._give_receipt(policy, number, step)
             case _:
                 pass
+
+    def _abort_hanging(self, topic: str) -> None:
+        """End what no coordinator will end: it would keep the edge away for ever, and no writer of it is left."""
+        now = time.monotonic()
+        if now < self._hanging_at.setdefault(topic, now + _HANGING_SECONDS):
+            return
+        self._hanging_at[topic] = now + _HANGING_SECONDS
+        for each in transactions.hanging(self._connection, (topic,)):
+            transactions.abort(self._connection, each)
+            log.warning("aborted a hanging transaction", topic=each.topic, partition=each.partition, offset=each.offset)
 
     def _acknowledge(self, writer: str, version: int) -> None:
         """Write down that a writer is fenced, so that nobody waits for it, or fences it, once more."""

@@ -75,7 +75,7 @@ def obstacle(step: Step, number: str) -> tuple[str, str]:
         case Fence(_, writers):
             return f"writer {', '.join(writers)} could not be fenced", f"see whether every broker runs, {again}"
         case WaitForEnds(topic):
-            return f"{topic} is not there, or a transaction is open on it", f"bianhe sync apply, {again}"
+            return f"{topic} is not there, or a transaction is open on it", f"bianhe sync apply, bianhe doctor, {again}"
         case WaitForFetches(millis):
             return f"connections from before may live for {millis / 1000:.0f} s", f"wait as long, {again}"
         case Close(rule):

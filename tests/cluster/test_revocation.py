@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
+from functools import partial
 
 import pytest
 from confluent_kafka import KafkaException
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
-from bianhe.infra.kafka import clients
+from bianhe.infra.kafka import clients, transactions
 from bianhe.infra.kafka.admin import Admin
 from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.revocation import kafka
 from bianhe.registry.revocation.kafka import StillRevoking, _View, carry_out, gather
 from bianhe.registry.revocation.receipt import verify
 from bianhe.registry.revocation.step import (
@@ -29,6 +31,7 @@ from bianhe.schemas.policy import GrantState
 from bianhe.schemas.records.receipt import Receipt
 from bianhe.schemas.records.state import Acknowledgement, worker_key, worker_partition
 from support.attempts import ANSWERED, TOPIC_DENIED, attempt_read
+from support.hanging import leave_open
 from support.policies import OPEN, OPEN_CHANNEL, POPULATION, WRITERS, department, granted, mailbox, revoked
 from support.policy_bus import PolicyBus
 
@@ -131,6 +134,21 @@ def test_a_writer_that_hangs_in_a_transaction_is_fenced_and_what_was_delivered_w
         hung.commit()
     with Admin(bus.admin) as admin:
         assert admin.start_offsets(topic) == admin.end_offsets(topic, "read_uncommitted") == {0: 2, 1: 2}
+
+
+def test_a_transaction_that_no_coordinator_knows_keeps_no_edge_away(
+    bus: PolicyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "_HANGING_SECONDS", 0.0)
+    monkeypatch.setattr(transactions, "hanging", partial(transactions.hanging, silent=0.0))
+    topic = open_grant(bus, 7, "tongji")
+    leave_open(bus.broker, topic)
+    bus.queue(revoked(7))
+    version = bus.wait_until_numbered()
+    for number in range(2):
+        Writer(bus, number).acknowledge(version)
+    # The record and the marker that ends it.
+    assert receipt_of(bus, 7).edge == {"0": 2, "1": 0}
 
 
 def test_cut_off_after_each_step_it_goes_on_there_with_no_worker_at_all(bus: PolicyBus) -> None:

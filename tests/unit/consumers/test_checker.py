@@ -55,6 +55,17 @@ def test_compacted_deliveries_and_sources_give_no_false_finding(place: Place) ->
     assert report.verdict is Verdict.UNKNOWN, report.findings
 
 
+@pytest.mark.parametrize("place", [(OPEN, 0), (SOURCE, 0)])
+def test_a_transaction_that_stays_open_is_unknown_and_where_is_told(place: Place) -> None:
+    bus = subject().bus
+    log = bus.logs[place]
+    last = next(entry for entry in reversed(log) if entry.marker is None)
+    log.append(last._replace(offset=log[-1].offset + 1, producer=4711, transactional=True))
+    report = judged(bus)
+    assert report.verdict is Verdict.UNKNOWN, report.findings
+    assert f"{place[0]}/{place[1]}: a transaction stays open from {log[-1].offset} on" in report.unknown
+
+
 def test_too_little_to_look_at_is_unknown() -> None:
     assert judged(History()).verdict is Verdict.UNKNOWN
     deliveries = judged(subject().bus).checked[Kind.PROJECTION]

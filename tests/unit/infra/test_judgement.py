@@ -17,6 +17,7 @@ from bianhe.infra.cli.installation import Installation
 from bianhe.infra.cli.judgement import Finding, State, Verdict, ok
 from bianhe.infra.embedded.server_properties import Ports, server_properties
 from bianhe.infra.kafka.admin import HIDDEN, Replicas
+from bianhe.infra.kafka.transactions import HangingTransaction
 from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.policy.chain import OutboxRow
 from bianhe.registry.stops.stop import in_force
@@ -109,6 +110,8 @@ def test_the_embedded_broker_is_told_what_is_required() -> None:
         (judgement.lag({"source.a.v1": 10_001, "source.b.v1": 0}), [State.WARNING]),
         (judgement.quarantine([], more=False), [State.OK]),
         (judgement.quarantine([Quarantined("source.a.v1", 0, 7, "cut short", "", 9)], more=False), [State.WARNING]),
+        (judgement.transactions([]), [State.OK]),
+        (judgement.transactions([HangingTransaction("open.a.v1.r1", 0, 7, 4711, 0, 0, 300.0)]), [State.FAULT]),
         (judgement.disk(900_000_000, "/"), [State.FAULT]),
         (judgement.disk(4_000_000_000, "/"), [State.WARNING]),
         (judgement.disk(50_000_000_000, "/"), [State.OK]),
