@@ -27,8 +27,9 @@ from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin
+from bianhe.infra.kafka.transactions import abort, hanging
 from bianhe.schemas.errors import BusError
-from bianhe.schemas.names import POLICY, ROUTER_ACCOUNT, ROUTER_GROUP
+from bianhe.schemas.names import MANAGED_PREFIXES, POLICY, ROUTER_ACCOUNT, ROUTER_GROUP
 from support.policies import department
 from support.policy_bodies import SOURCE, channel, population, writers
 from support.policy_bus import PolicyBus
@@ -42,6 +43,7 @@ SETTLED_SECONDS: Final = 120.0
 PSEUDONYM_KEY: Final = bytes(32)
 _POLICY_RULE: Final = AccessRule(f"User:{ROUTER_ACCOUNT}", "TOPIC", POLICY, "READ")
 _TICK_SECONDS: Final = 0.02
+_STALL_SECONDS: Final = 0.1
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Outcome:
     deliveries: int = 0
     granted: int = 0
     revoked: int = 0
+    hanging: int = 0
+    """Transactions that the broker left open for ever, and that were ended as `bianhe doctor` says."""
     settled_after: float = 0.0
     verdict: str = "not judged"
     findings: list[str] = field(default_factory=list)
@@ -134,6 +138,9 @@ class _Bench:
         self._due_records = 0.0
         self._ticked_at = self._begun
         self._publishes = True
+        self._away = False
+        """Whether the broker is stopped or dead for a while."""
+        self._sluggish_until = 0.0
         self._undelivered: Counter[str] = Counter()
 
     def do(self, act: Act) -> None:
@@ -162,15 +169,20 @@ class _Bench:
                 self._workers.double(worker)
                 return stopped
             case Kind.KILL_BROKER:
+                self._away = True
                 self._broker.kill()
-                self._later(seconds, self._broker.restart)
+                self._later(seconds, self._restart)
                 return True
             case Kind.STOP_BROKER:
-                self._later(seconds, lambda: _tell(self._broker, signal.SIGCONT))
+                self._away = True
+                self._later(seconds, self._go_on)
                 return _tell(self._broker, signal.SIGSTOP)
             case Kind.DISK_REFUSES:
                 # The next write fails as on a full disk, and the broker gives up; restarted it has room again.
                 return _limit_files(self._broker, 1)
+            case Kind.SLUGGISH:
+                self._sluggish_until = time.monotonic() + seconds
+                return True
             case Kind.CUT:
                 return self._proxy.cut() > 0
             case Kind.TRAP:
@@ -183,12 +195,26 @@ class _Bench:
             case Kind.BLIND:
                 self._later(seconds, lambda: self._patiently(self._bus.apply))
                 return self._blind()
+            case Kind.ANOTHER_RELAY:
+                self._office.another_relay()
+                return True
             case Kind.GRANT:
                 return self._office.grant()
             case Kind.REVOKE:
                 return self._office.revoke()
 
+    def _go_on(self) -> None:
+        _tell(self._broker, signal.SIGCONT)
+        self._away = False
+
+    def _restart(self) -> None:
+        self._broker.restart()
+        self._away = False
+
     def _blind(self) -> bool:
+        if self._away:
+            # Waiting for its answer would hold up what brings it back.
+            return False
         try:
             with Admin(self._bus.admin, timeout=5) as admin:
                 admin.delete_rules([_POLICY_RULE])
@@ -227,7 +253,10 @@ class _Bench:
         for _, act in ready:
             act()
         if self._broker.ended():
-            self._broker.restart()
+            self._restart()
+        elif now < self._sluggish_until and not self._away and _tell(self._broker, signal.SIGSTOP):
+            time.sleep(_STALL_SECONDS)
+            _tell(self._broker, signal.SIGCONT)
 
     def _publish(self, records: float) -> None:
         self._due_records += records
@@ -266,10 +295,21 @@ class _Bench:
         begun, self._publishes = time.monotonic(), False
         while self._unfinished() and time.monotonic() - begun < SETTLED_SECONDS:
             self.wait(0.5)
+            self._abort_hanging()
         self._outcome.settled_after = time.monotonic() - begun
         self._outcome.findings += [f"still after {SETTLED_SECONDS:.0f} s: {what}" for what in self._unfinished()]
         self._outcome.findings += [f"{count} records not published: {e}" for e, count in self._undelivered.items()]
         self._outcome.findings += self._office.faults
+
+    def _abort_hanging(self) -> None:
+        """What the broker lost track of: the one fault that a person on call undoes."""
+        try:
+            for each in hanging(self._bus.admin, MANAGED_PREFIXES):
+                self._outcome.hanging += 1
+                self._told(f"hanging: {each}")
+                abort(self._bus.admin, each)
+        except BusError:
+            pass
 
     def _unfinished(self) -> list[str]:
         self._producer.flush(1)

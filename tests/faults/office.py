@@ -65,6 +65,10 @@ class Office:
         self._todo.put(lambda: self._revoke(number))
         return True
 
+    def another_relay(self) -> None:
+        """Shut out the relay that runs, as the registry of a second machine does; it comes back and goes on."""
+        self._todo.put(lambda: self._again(lambda: self._bus.another_relay().close()))
+
     @property
     def waiting(self) -> int:
         """How many decisions are not carried out yet."""

@@ -20,10 +20,12 @@ class Kind(StrEnum):
     KILL_BROKER = "kill broker"
     STOP_BROKER = "stop broker for a while"
     DISK_REFUSES = "disk takes no more"
+    SLUGGISH = "broker sluggish, as on a slow disk"
     CUT = "cut every connection"
     TRAP = "one request"
     SLOW = "slow answers"
     BLIND = "policy log unreadable"
+    ANOTHER_RELAY = "another relay takes over"
     GRANT = "grant"
     REVOKE = "revoke"
 
@@ -36,10 +38,12 @@ _WEIGHTS: Final = {
     Kind.KILL_BROKER: 1,
     Kind.STOP_BROKER: 1,
     Kind.DISK_REFUSES: 0.5,
+    Kind.SLUGGISH: 1,
     Kind.CUT: 3,
     Kind.TRAP: 10,
     Kind.SLOW: 1,
     Kind.BLIND: 1,
+    Kind.ANOTHER_RELAY: 1,
     Kind.GRANT: 4,
     Kind.REVOKE: 3,
 }
@@ -69,7 +73,7 @@ class Act:
                 return f"kill worker {self.worker}"
             case Kind.STOP_WORKER | Kind.LEAVE | Kind.ZOMBIE:
                 return f"{self.kind}: {self.worker}, {self.seconds:.1f} s"
-            case Kind.CUT | Kind.GRANT | Kind.REVOKE:
+            case Kind.CUT | Kind.ANOTHER_RELAY | Kind.GRANT | Kind.REVOKE:
                 return str(self.kind)
             case _:
                 return f"{self.kind}, {self.seconds:.1f} s"

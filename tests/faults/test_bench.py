@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from faults.bench import play
 
-SEED, SECONDS = 4269, 22.0
-"""Of the plans this short, one that has every kind of fault but a kill of the broker; EndTxn is held."""
+SEED, SECONDS = 59330, 20.0
+"""Of the plans this short, one that has every kind of fault but a kill of the broker and a second relay."""
 
 
 @pytest.mark.timeout(600)
 def test_under_a_seed_of_faults_nothing_is_lost_doubled_torn_or_beyond_a_revocation(tmp_path: Path) -> None:
     outcome = play(tmp_path, SEED, SECONDS, print)
     assert outcome.valid, (outcome.verdict, outcome.findings, outcome.acts)
-    assert outcome.requests["hold END_TXN"] == outcome.requests["hold TXN_OFFSET_COMMIT"] == 1
+    assert outcome.requests["hold END_TXN"] > 0 < outcome.requests["hold TXN_OFFSET_COMMIT"]
     assert outcome.revoked > 0
     assert outcome.deliveries > outcome.published / 2
