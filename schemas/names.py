@@ -30,6 +30,8 @@ ROUTER_ACCOUNT: Final = "bus-router"
 RELAY_ACCOUNT: Final = "bus-relay"
 MONITOR_ACCOUNT: Final = "bus-monitor"
 BREAK_GLASS_ACCOUNT: Final = "bus-break-glass"
+CHECKER_ACCOUNT: Final = "bus-checker"
+"""Reads everything, so it can log in only while a check runs."""
 BUS_ACCOUNTS: Final = (ADMIN_ACCOUNT, ROUTER_ACCOUNT, RELAY_ACCOUNT, MONITOR_ACCOUNT, BREAK_GLASS_ACCOUNT)
 
 ROUTER_GROUP: Final = "bus.router"

@@ -20,7 +20,8 @@ from bianhe.infra.cli.console import Exit, Output, OutputOption, err, out, show
 from bianhe.infra.kafka.components import component, policy_keys
 from bianhe.infra.processes import worker_pool
 from bianhe.infra.settings import Settings, load, read_secret
-from bianhe.schemas.names import ADMIN_ACCOUNT
+from bianhe.registry.accounts.kafka import lent
+from bianhe.schemas.names import ADMIN_ACCOUNT, CHECKER_ACCOUNT
 
 _EXITS: Final = {Verdict.VALID: Exit.DONE, Verdict.INVALID: Exit.FAILED, Verdict.UNKNOWN: Exit.DIFFERENCES}
 _SHOWN: Final = 20
@@ -44,13 +45,13 @@ def check(
     settings, floor = load(), Floor(deliveries=at_least)
     key = _pseudonym_key(settings)
     if folder is None:
-        connection = component(settings.kafka, ADMIN_ACCOUNT)
-        if dump is None:
-            with judging() as told:
-                report = kafka.check_cluster(connection, key, floor, told)
-        else:
-            kafka.dump_cluster(connection, dump)
-            err.print(f"dump written to {dump}; it holds personal data")
+        with lent(component(settings.kafka, ADMIN_ACCOUNT), CHECKER_ACCOUNT) as connection:
+            if dump is None:
+                with judging() as told:
+                    report = kafka.check_cluster(connection, key, floor, told)
+            else:
+                kafka.dump_cluster(connection, dump)
+                err.print(f"dump written to {dump}; it holds personal data")
     if (dumped := folder or dump) is not None:
         keys = policy_keys(settings.kafka.secrets)
         with judging() as told:

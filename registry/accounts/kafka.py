@@ -1,10 +1,11 @@
-"""Issuing a password: to Kafka as a SCRAM credential, to the registry as a hash, to a file for its owner."""
+"""Issuing a password, or lending one: to Kafka as a SCRAM credential, to the registry as a hash, to a file."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,21 @@ def give_credentials(connection: Connection, passwords: Mapping[str, SecretStr])
         cluster.set_passwords(passwords)
     for account, password in passwords.items():
         _await_accepted(replace(connection, account=account, password=password))
+
+
+@contextmanager
+def lent(connection: Connection, account: str) -> Iterator[Connection]:
+    """A connection of an account that can log in only meanwhile; its password is written down nowhere.
+
+    Whoever borrows it at the same time takes it away from the one before.
+    """
+    password = SecretStr(secrets.token_urlsafe(32))
+    give_credentials(connection, {account: password})
+    try:
+        yield replace(connection, account=account, password=password)
+    finally:
+        with Admin(connection) as cluster:
+            cluster.delete_account(account)
 
 
 def _await_accepted(theirs: Connection) -> None:

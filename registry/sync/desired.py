@@ -27,6 +27,9 @@ _COMPACTION_LAG_DAYS: Final = 7
 REMOVAL_DAYS: Final = 90
 """How long a removal stays readable: who was away longer starts again from an empty table."""
 _BUS: Final = "bus"
+_COMPONENTS: Final = (*names.BUS_ACCOUNTS, names.CHECKER_ACCOUNT)
+_CLUSTER: Final = "kafka-cluster"
+"""Kafka's name of itself as a thing to have rights on."""
 
 
 def desired(policy: Policy) -> Desired:
@@ -37,12 +40,12 @@ def desired(policy: Policy) -> Desired:
         topics={topic.name: topic for topic in _topics(policy)},
         rules=rules,
         accounts={
-            **dict.fromkeys(names.BUS_ACCOUNTS, _BUS),
+            **dict.fromkeys(_COMPONENTS, _BUS),
             **{department.code: f"department {department.code}" for department in enabled},
         },
         quotas={
             None: DEFAULT_QUOTA,
-            **dict.fromkeys(names.BUS_ACCOUNTS, COMPONENT_QUOTA),
+            **dict.fromkeys(_COMPONENTS, COMPONENT_QUOTA),
             **{department.code: Quota.both(department.bytes_per_second) for department in enabled},
         },
         ended={
@@ -140,6 +143,9 @@ def _component_rules() -> dict[AccessRule, str]:
         *(AccessRule(monitor, "READ", topic, name) for name in (names.POLICY, names.JOURNAL)),
         *(AccessRule(monitor, each, topic, names.MONITOR_PREFIX, prefixed) for each in ("READ", "WRITE", "CREATE")),
         AccessRule(monitor, "READ", ResourceKind.GROUP, names.MONITOR_GROUP),
+        *(AccessRule(names.CHECKER_ACCOUNT, "READ", topic, name, prefixed) for name in names.MANAGED_PREFIXES),
+        # Every broker's access rules.
+        AccessRule(names.CHECKER_ACCOUNT, "DESCRIBE", ResourceKind.CLUSTER, _CLUSTER),
     ]
     return dict.fromkeys(rules, _BUS)
 

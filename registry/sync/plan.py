@@ -240,7 +240,7 @@ def _for_a_person(desired: Desired, actual: Actual) -> Iterator[Line]:
         if wanted is None and name.startswith(names.MANAGED_PREFIXES):
             yield Line(Sign.PERSON, "topic", name, "not in the catalog; sync never deletes a topic")
     for account, reason in sorted(desired.accounts.items()):
-        if account not in actual.accounts and account not in names.BUS_ACCOUNTS:
+        if account not in actual.accounts and account in desired.departments:
             yield Line(
                 Sign.PERSON, "account", f"{account}  has no credential", f"{reason}: bianhe account rotate {account}"
             )

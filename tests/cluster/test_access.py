@@ -13,10 +13,13 @@ from typing import Final
 import pytest
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
+from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.session import Session
+from bianhe.registry.accounts.kafka import lent
 from bianhe.schemas import names
 from bianhe.schemas.records.policy import OpenChannel, Resource
+from support.broker import eventually
 from support.kafka_messages import ask, offered
 from support.operations import (
     UNTRIED,
@@ -49,6 +52,7 @@ ACCOUNTS: Final = {
     "relay": names.RELAY_ACCOUNT,
     "monitor": names.MONITOR_ACCOUNT,
     "break-glass": names.BREAK_GLASS_ACCOUNT,
+    "checker": names.CHECKER_ACCOUNT,
 }
 TOPICS: Final = {
     "source": SOURCE,
@@ -87,6 +91,7 @@ OWN: Final = {
     "relay": ("policy log", "relay's group", "relay's transactional id"),
     "monitor": ("journal", "monitor's group", "department's transactional id"),
     "break-glass": ("policy log", "break-glass's group", "relay's transactional id"),
+    "checker": ("journal", "router's group", "department's transactional id"),
 }
 """What each has of its own, or would have."""
 NEVER: Final = {f"{verb}DelegationToken" for verb in ("Create", "Renew", "Expire", "Describe")}
@@ -183,10 +188,14 @@ def test_every_operation_that_the_broker_offers_is_tried_or_left_out_by_name(exp
 
 
 def test_each_principal_may_do_what_the_table_says_and_nothing_else(exposed: Exposed) -> None:
-    connections = {principal: exposed.connection(principal) for principal in ACCOUNTS}
+    connections = {principal: exposed.connection(principal) for principal in ACCOUNTS if principal != "checker"}
     with ThreadPoolExecutor(len(ACCOUNTS)) as pool:
         found = dict(zip(connections, pool.map(exposed.tried, connections, connections.values()), strict=True))
+    # After the others, whose groups it sees.
+    with lent(exposed.bus.admin, names.CHECKER_ACCOUNT) as connection:
+        found["checker"] = exposed.tried("checker", connection)
     assert found == table()
+    assert eventually(lambda: names.CHECKER_ACCOUNT not in raw.accounts(exposed.bus.admin))
 
 
 def test_an_administrator_gets_past_every_attempt_so_no_attempt_is_refused_for_itself(exposed: Exposed) -> None:

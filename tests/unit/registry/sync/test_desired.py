@@ -8,11 +8,12 @@ import pytest
 
 from bianhe.registry.sync.cluster import AccessRule, Pattern, ResourceKind
 from bianhe.registry.sync.desired import BUS_BYTES_MAX, COMPONENT_QUOTA, DEFAULT_QUOTA, desired
-from bianhe.schemas.names import ALERTS, BUS_ACCOUNTS, JOURNAL, POLICY, QUARANTINE, ROUTER_STATE
+from bianhe.schemas.names import ALERTS, BUS_ACCOUNTS, CHECKER_ACCOUNT, JOURNAL, POLICY, QUARANTINE, ROUTER_STATE
 from bianhe.schemas.policy import EMPTY, Policy
 from bianhe.schemas.records.policy import Lifted, Stopped, Target
 from support.policies import OPEN, SOURCE, city, mailbox, policy
 
+COMPONENTS = (*BUS_ACCOUNTS, CHECKER_ACCOUNT)
 BUS_TOPICS = (POLICY, JOURNAL, ROUTER_STATE, QUARANTINE)
 DEPARTMENTS = ("gongan", "renshe", "tongji", "minzheng", "jiaoyu", "shangwu", "jiaotong")
 MAILBOXES = {code: mailbox(number, code) for number, code in ((2, "tongji"), (3, "minzheng"), (4, "jiaoyu"))}
@@ -37,6 +38,7 @@ ALLOWED_TOPICS = {
     ("bus-monitor", "READ", "bus.policy"),
     ("bus-monitor", "READ", "bus.journal"),
     *(("bus-monitor", operation, "monitor.alerts") for operation in ("READ", "WRITE", "CREATE")),
+    *(("bus-checker", "READ", name) for name in TOPICS),
 }
 COMPONENT_GROUPS = ("bus.router", "bus-relay", "bus-break-glass", "bus.monitor")
 GROUPS = (*(f"{code}.main" for code in DEPARTMENTS), "renshe.report", "renshe.other", *COMPONENT_GROUPS)
@@ -70,14 +72,14 @@ def allows(rule: AccessRule, account: str, operation: str, kind: ResourceKind, n
         (ResourceKind.TOPIC, (*TOPICS, ALERTS), ALLOWED_TOPICS),
         (ResourceKind.GROUP, GROUPS, ALLOWED_GROUPS),
         (ResourceKind.TRANSACTIONAL_ID, TRANSACTIONAL_IDS, ALLOWED_TRANSACTIONAL_IDS),
-        (ResourceKind.CLUSTER, ("kafka-cluster",), set()),
+        (ResourceKind.CLUSTER, ("kafka-cluster",), {("bus-checker", "DESCRIBE", "kafka-cluster")}),
     ],
 )
 def test_every_account_may_do_exactly_this(
     kind: ResourceKind, resource_names: tuple[str, ...], allowed: set[tuple[str, str, str]]
 ) -> None:
     rules = desired(city()).rules
-    attempts = itertools.product((*DEPARTMENTS, *BUS_ACCOUNTS), OPERATIONS, resource_names)
+    attempts = itertools.product((*DEPARTMENTS, *COMPONENTS), OPERATIONS, resource_names)
     assert {
         (account, operation, name)
         for account, operation, name in attempts
@@ -128,8 +130,8 @@ def test_a_delivery_topic_has_the_partitions_of_its_source_and_room_for_its_reco
 def test_the_empty_policy_calls_for_what_a_cluster_needs_first() -> None:
     state = desired(EMPTY)
     assert set(state.topics) == set(BUS_TOPICS)
-    assert set(state.accounts) == set(BUS_ACCOUNTS)
-    assert {rule.account for rule in state.rules} == {"bus-router", "bus-relay", "bus-monitor", "bus-break-glass"}
+    assert set(state.accounts) == set(COMPONENTS)
+    assert {rule.account for rule in state.rules} == set(COMPONENTS) - {"bus-admin"}
     assert {name: topic.partitions for name, topic in state.topics.items()} == {
         "bus.policy": 1,
         "bus.journal": 4,
