@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -53,6 +54,9 @@ class Subscriber:
         self._registry = SchemaRegistry(profile.registry, profile.department, password, ca_file=profile.ca_file)
         self._reader = Reader(profile.department, self._registry.by_id)
         self._sequence = Sequence()
+        self._fetched: list[Message] = []
+        self._unplaced: set[Place] = set()
+        """Partitions that were assigned, and of which it is not known yet what was handled before."""
         self._pending: deque[Event] = deque()
         self._appended: deque[Last] = deque()
         self._handed_out = 0
@@ -147,9 +151,15 @@ class Subscriber:
 
     def _fetch(self) -> None:
         if time.monotonic() - self._listed_at > TOPICS_SECONDS:
-            self._subscribe()
-        with explained(self._connection, "reading"):
-            messages = self._consumer.consume(FETCH_RECORDS, FETCH_SECONDS)
+            self._listed_at = time.monotonic()
+            with suppress(Transient):
+                self._subscribe()
+        if not self._fetched:
+            with explained(self._connection, "reading"):
+                self._fetched = self._consumer.consume(FETCH_RECORDS, FETCH_SECONDS)
+        if self._unplaced and not self._placed():
+            return
+        messages, self._fetched = self._fetched, []
         now_millis = int(clock.now().timestamp() * 1000)
         try:
             for message in messages:
@@ -158,6 +168,20 @@ class Subscriber:
             # What came before it is right and is handed out first.
             self._fault = error
         self._commit_if_due()
+
+    def _placed(self) -> bool:
+        """Begin each partition behind what was handled before; false while no broker says what that is."""
+        wanted = [TopicPartition(topic, partition) for topic, partition in sorted(self._unplaced)]
+        try:
+            with explained(self._connection, "reading what was handled before"):
+                found = self._consumer.committed(wanted, timeout=_CALL_SECONDS)
+        except Transient:
+            self._away_since = self._away_since or time.monotonic()
+            return False
+        for position in found:
+            self._sequence.start((position.topic, position.partition), Last.parse(position.metadata))
+        self._unplaced.clear()
+        return True
 
     def _take(self, message: Message, now_millis: int) -> None:
         error = message.error()
@@ -185,7 +209,9 @@ class Subscriber:
 
     def _commit_if_due(self) -> None:
         if time.monotonic() - self._committed_at > COMMIT_SECONDS:
-            self._commit()
+            # While the brokers are away it waits: what was handled is committed when they are back.
+            with suppress(Transient):
+                self._commit()
 
     def _commit(self) -> None:
         self._committed_at = time.monotonic()
@@ -217,18 +243,21 @@ class Subscriber:
             )
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for position in consumer.committed(partitions, timeout=_CALL_SECONDS) if partitions else ():
-            self._sequence.start((position.topic, position.partition), Last.parse(position.metadata))
+        for position in partitions:
+            self._unplaced.add((position.topic, position.partition))
             self._ends.setdefault((position.topic, position.partition), -1)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._commit()
+        with suppress(Transient):
+            self._commit()
         self._lost(consumer, partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for position in partitions:
-            self._handled.pop((position.topic, position.partition), None)
-            self._ends.pop((position.topic, position.partition), None)
+            place = (position.topic, position.partition)
+            self._unplaced.discard(place)
+            self._handled.pop(place, None)
+            self._ends.pop(place, None)
 
     def _present_ends(self) -> dict[Place, int]:
         ends = {}

@@ -49,6 +49,7 @@ _BUSY = frozenset(
         "NOT_CONTROLLER",
         "NOT_LEADER_FOR_PARTITION",
         "UNKNOWN_LEADER_EPOCH",
+        "_WAIT_COORD",
     }
 )
 _BROKEN = frozenset({"_FATAL", "_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "FENCED_INSTANCE_ID"})
