@@ -24,7 +24,7 @@ from bianhe.infra.cli.console import Output, OutputOption, err, out, show
 from bianhe.schemas.slicer import ACTIVE
 
 app = typer.Typer(no_args_is_help=True, help="How fast this product is on this machine, as ratios within one run.")
-Quick = Annotated[bool, typer.Option("--quick", help="fewer records and rounds: under two minutes, and less sure")]
+Quick = Annotated[bool, typer.Option("--quick", help="fewer records and rounds: some two minutes, and less sure")]
 
 
 @app.command()
