@@ -43,11 +43,15 @@ def judged(case: Case, places: Sequence[Place], pool: WorkerPool | None) -> Iter
     if pool is None or sum(extent.end - extent.start for extent in extents) < WORTH_WHILE:
         yield from map(case.judge, places)
         return
-    with pool(len(places), _given.append, case) as workers:
+    with pool(len(places), _begin, case) as workers:
         yield from workers.imap(_judge, places)
 
 
 _given: list[Case] = []
+
+
+def _begin(case: Case) -> None:
+    _given.append(case)
 
 
 def _judge(place: Place) -> Report:

@@ -102,7 +102,6 @@ class Worker:
         """One turn: the policy, what has come to be recovered, one transaction, one slice of a first load."""
         try:
             self._follow_policy()
-            self._renew_writer()
             self._recover_awaiting()
         except Transient as fault:
             # Fail closed: nothing is routed while the policy log or the state cannot be read.
@@ -119,7 +118,6 @@ class Worker:
             self._transact(messages)
         if self._behind:
             self._loads.live_took(time.monotonic() - begun if messages else 0)
-            self._renew_writer()
             self._load()
 
     @property
@@ -218,6 +216,8 @@ class Worker:
                 self._aim()
         except TransactionAborted as aborted:
             log.warning("first load aborted", reason=str(aborted))
+        if self._writer.renewed():
+            self._recover_again()
 
     # One transaction
 
@@ -242,6 +242,9 @@ class Worker:
             telemetry.ROUTER_ABORTS.inc()
             self._rewind()
         telemetry.ROUTER_TRANSACTION_SECONDS.observe(time.monotonic() - budget.begun_seconds)
+        if self._writer.renewed():
+            log.warning("a request was given up: new producer, state read again")
+            self._recover_again()
 
     def _route(self, messages: list[Message], budget: Budget) -> bool:
         """Route messages into the open transaction; True where it must end. What is not routed stays in the backlog."""
@@ -394,11 +397,8 @@ class Worker:
             )
         self._standing[source] = time.monotonic() + STANDSTILL_SECONDS
 
-    def _renew_writer(self) -> None:
-        """Before a transaction: if a request was given up, in one or idle, let all partitions go and recover them."""
-        if not self._writer.renewed():
-            return
-        log.warning("a request was given up: new producer, state read again")
+    def _recover_again(self) -> None:
+        """Believe nothing remembered: let all partitions go and recover them as if they had just come."""
         self._backlog.clear()
         self._consumer.incremental_unassign([TopicPartition(*source) for source in self._states])
         self._awaiting.update(self._states)

@@ -155,7 +155,7 @@ class Writer:
 
     def commit(self, positions: Sequence[TopicPartition], group: object) -> None:
         """Commit records and positions together; raises TransactionAborted, after which nothing of it counts."""
-        wait = self._limits.transaction_timeout_seconds  # after which the broker has aborted it
+        wait = self._limits.call_seconds_max
         try:
             if positions:
                 self._producer.send_offsets_to_transaction(list(positions), group, wait)
