@@ -15,10 +15,10 @@ from bianhe.consumers.checker.log import Entry, Extent, Place, Rule
 from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.raw_log import RawLogs
+from bianhe.infra.kafka.transactions import SILENT_SECONDS
 from bianhe.infra.processes import worker_pool
 from bianhe.schemas import names
 
-_OPEN_SECONDS: Final = 30.0
 _BOOKS: Final = (names.ROUTER_STATE, names.JOURNAL)
 
 
@@ -35,7 +35,7 @@ class Cluster:
         books = [place for topic in _BOOKS for place in managed if place[0] == topic]
         ends = {place: logs.offset(place, "stable") for place in books}
         # One that stays open longer than any writer may leave it is nobody's any more: the judgement says so.
-        deadline = time.monotonic() + _OPEN_SECONDS
+        deadline = time.monotonic() + SILENT_SECONDS
         ends |= {place: logs.decided(place, deadline) for place in managed if place not in ends}
         self.settled: bool = all(logs.offset(place, "end") == ends[place] for place in books)
         self.extents: Mapping[Place, Extent] = {

@@ -161,8 +161,7 @@ class Partition:
             track.view.load.close()
             track.finish(reading, self._live.end)
             self._judge_caught_up(track)
-        if reading.open_from is not None:
-            self._report.doubt(f"{self._key}: a transaction stays open from {reading.open_from} on")
+        self._doubt_open(reading)
         if reading.incomplete:
             self._report.doubt(f"{self._key} is not complete any more")
         else:
@@ -372,7 +371,10 @@ class Partition:
         withdrawn = track.stream.edge is not None and reading.extent.start >= track.stream.edge
         if reading.incomplete and not withdrawn:
             self._report.doubt(f"{reading.place[0]}/{reading.place[1]} is not complete any more")
+        self._doubt_open(reading)
+
+    def _doubt_open(self, reading: Reading) -> None:
+        """What stands in a transaction without an end was neither delivered nor given up."""
         if reading.open_from is not None:
-            self._report.doubt(
-                f"{reading.place[0]}/{reading.place[1]}: a transaction stays open from {reading.open_from} on"
-            )
+            topic, partition = reading.place
+            self._report.doubt(f"{topic}/{partition}: a transaction stays open from {reading.open_from} on")

@@ -308,8 +308,8 @@ class _Bench:
                 self._outcome.hanging += 1
                 self._told(f"hanging: {each}")
                 abort(self._bus.admin, each)
-        except BusError:
-            pass
+        except BusError as error:
+            self._told(f"what hangs is looked for again: {error}")
 
     def _unfinished(self) -> list[str]:
         self._producer.flush(1)
