@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from bianhe.consumers.router.kafka.worker import Worker
@@ -31,7 +34,17 @@ def main() -> None:
     connection = component(settings.kafka, ROUTER_ACCOUNT)
     serve_metrics(settings.home, f"router-{sys.argv[1]}")
     key = bytes.fromhex(read_secret(settings.kafka.secrets / "pseudonym-key").get_secret_value())
-    Worker(connection, int(sys.argv[1]), key, Limits()).run(stopping.is_set)
+    Worker(connection, int(sys.argv[1]), key, Limits(), _deadline).run(stopping.is_set)
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """End the process, saying where it stood, if the block takes longer: the supervisor starts it anew."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _exit(code: int) -> NoReturn:

@@ -22,3 +22,7 @@ class Limits:
     quarantine_window: int = 1_000
     """So many of so many records in a row may be quarantined; then their source partition stands still."""
     call_seconds_max: float = 30.0
+    commit_seconds_max: float = 20.0
+    """Longer than a transaction lives: a commit that takes so long will never return."""
+    renewal_seconds_max: float = 40.0
+    """Longer than `call_seconds_max`, which bounds its parts as far as the client keeps to it."""

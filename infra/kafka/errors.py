@@ -41,17 +41,28 @@ class ClientBroken(Fatal):
 
 UNREACHABLE = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE", "_SSL"})
 _LOGIN = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"})
-_BUSY = frozenset(
+PASSING = frozenset(
     {
+        "CONCURRENT_TRANSACTIONS",
+        "COORDINATOR_LOAD_IN_PROGRESS",
         "COORDINATOR_NOT_AVAILABLE",
         "FENCED_LEADER_EPOCH",
+        "KAFKA_STORAGE_ERROR",
         "LEADER_NOT_AVAILABLE",
+        "NETWORK_EXCEPTION",
         "NOT_CONTROLLER",
+        "NOT_COORDINATOR",
+        "NOT_ENOUGH_REPLICAS",
+        "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
         "NOT_LEADER_FOR_PARTITION",
+        "OFFSET_NOT_AVAILABLE",
+        "REQUEST_TIMED_OUT",
         "UNKNOWN_LEADER_EPOCH",
+        "UNSTABLE_OFFSET_COMMIT",
         "_WAIT_COORD",
     }
 )
+"""What Kafka calls retriable, but for unknown topics: sync makes those, not time."""
 _BROKEN = frozenset({"_FATAL", "_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "FENCED_INSTANCE_ID"})
 
 
@@ -94,7 +105,7 @@ def explain(error: KafkaError, connection: Connection, doing: str) -> BusError:
         return ClientBroken(f"{doing}: {code}", cause=error.str(), cure="start the process again")
     if code in UNREACHABLE:
         return unreachable(connection.bootstrap)
-    if code in _BUSY or error.retriable():
+    if code in PASSING or error.retriable():
         return BrokerBusy(f"{doing}: {code}", code, cause=error.str(), cure="try again")
     return refused(code, doing, connection.account)
 

@@ -29,20 +29,10 @@ from kafka.protocol.producer import InitProducerIdRequest  # type: ignore[import
 
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.errors import BrokerBusy, refused
+from bianhe.infra.kafka.errors import PASSING, BrokerBusy, refused
 from bianhe.infra.kafka.session import Message, Session, check_login
 
 RETRY_SECONDS: Final = 0.02
-_PASSING: Final = frozenset(
-    {
-        "COORDINATOR_LOAD_IN_PROGRESS",
-        "COORDINATOR_NOT_AVAILABLE",
-        "NOT_COORDINATOR",
-        "CONCURRENT_TRANSACTIONS",
-        "NOT_CONTROLLER",
-        "REQUEST_TIMED_OUT",
-    }
-)
 T = TypeVar("T")
 
 _ANY: Final = 1
@@ -253,7 +243,7 @@ def _check(code: int, doing: str, connection: Connection) -> None:
     if code == 0:
         return
     name = str(for_code(code).message)
-    if name in _PASSING:
+    if name in PASSING:
         raise BrokerBusy(f"{doing}: {name}", name, cure="try again")
     raise refused(name, doing, connection.account)
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of one broker that knows Kafka's API keys: it cuts connections, holds, swallows and delays.
+"""A TCP proxy in front of one broker that knows Kafka's API keys: it cuts, holds, swallows, delays and denies.
 
 It advertises itself: broker and proxy both stand on 127.0.0.1, so an address in an answer is replaced in place.
 """
@@ -42,6 +42,10 @@ class Api(IntEnum):
 
 _WITH_ADDRESSES: Final = (Api.METADATA, Api.FIND_COORDINATOR, 60)
 """Answers that name brokers; 60 is DescribeCluster."""
+
+_ERROR_AT: Final = 12
+"""Where FindCoordinator's answer has its error code: after the length, the correlation id and the throttle time."""
+_COORDINATOR_NOT_AVAILABLE: Final = (15).to_bytes(2, "big")
 
 
 class Treatment(StrEnum):
@@ -89,6 +93,8 @@ class Proxy:
         self.traps: list[Trap] = []
         self.delay = 0.0
         """Seconds by which every answer comes later."""
+        self.coordinator_away = 0
+        """How many more times the broker's answer is that a coordinator is not available."""
         self.requests: Counter[int] = Counter()
         self.sprung: Counter[str] = Counter()
         """How many traps caught a request, and how many held requests reached the broker after all."""
@@ -178,6 +184,9 @@ class Proxy:
                 return
             if api in _WITH_ADDRESSES:
                 frame = frame.replace(self._theirs, self._ours)
+            if api == Api.FIND_COORDINATOR and self.coordinator_away:
+                self.coordinator_away -= 1
+                frame = frame[:_ERROR_AT] + _COORDINATOR_NOT_AVAILABLE + frame[_ERROR_AT + 2 :]
             if self.delay:
                 await asyncio.sleep(self.delay)
             link.client.write(frame)

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from faults.proxy import Proxy
 from structlog.testing import capture_logs
 
 from bianhe.consumers.checker.findings import Verdict
@@ -153,6 +154,22 @@ def test_b27_kill_minus_nine_of_routers_and_broker_loses_and_doubles_nothing(cit
     assert eventually(all_routed, 90)
     second.stop()
     judge(city, flow)
+
+
+def test_b27_a_commit_that_never_returns_ends_its_worker(city: City, tmp_path: Path) -> None:
+    city.children.stop()
+    with Proxy(int(city.broker.bootstrap.rpartition(":")[2])) as proxy:
+        children = Children(tmp_path, {**city.environment, "BIANHE_KAFKA__BOOTSTRAP": proxy.bootstrap})
+        children.start(ROUTER, "bianhe.consumers.router", "0")
+        assert eventually(lambda: children.log(ROUTER).read_text().count("recovered") == PARTITIONS)
+        # The client asks three times and then waits for ever (ADR 0015).
+        proxy.coordinator_away = 3
+        Flow(city, seed=3).publish(40)
+        assert revived(children, ROUTER)
+        assert "in commit" in children.log(ROUTER).read_text()
+        children.stop()
+    city.children.start(ROUTER, "bianhe.consumers.router", "0")
+    assert city.routed(SOURCE)
 
 
 def test_a_worker_that_no_revocation_would_wait_for_waits_and_does_not_write(city: City) -> None:

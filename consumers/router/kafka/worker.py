@@ -10,6 +10,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -18,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from bianhe.consumers.router.kafka.loads import Loads
 from bianhe.consumers.router.kafka.recovery import Recovery
-from bianhe.consumers.router.kafka.writer import TransactionAborted, WorkerStops, Writer
+from bianhe.consumers.router.kafka.writer import Deadline, TransactionAborted, WorkerStops, Writer
 from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
@@ -53,7 +54,14 @@ class TooManyBad(Rejected):
 class Worker:
     """Routes the source partitions that the group gives it, until told to stop."""
 
-    def __init__(self, connection: Connection, number: int, pseudonym_key: bytes | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        number: int,
+        pseudonym_key: bytes | None,
+        limits: Limits,
+        deadline: Deadline = nullcontext,
+    ) -> None:
         self._connection = connection
         self._id = names.router_transactional_id(number)
         self._pseudonym_key = pseudonym_key
@@ -77,7 +85,7 @@ class Worker:
         """Consumed, but not yet routed."""
         self._doubted: tuple[Source, int] | None = None
         """A record whose schema id was unknown once: at a policy read after it, it is decided."""
-        self._writer = Writer(connection, self._id, limits)
+        self._writer = Writer(connection, self._id, limits, deadline)
         self._policy_log = LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP)
         self._loads = Loads(connection, self._writer, limits)
         self._recovery = Recovery(connection, limits)
@@ -102,6 +110,7 @@ class Worker:
         """One turn: the policy, what has come to be recovered, one transaction, one slice of a first load."""
         try:
             self._follow_policy()
+            self._renew_writer()
             self._recover_awaiting()
         except Transient as fault:
             # Fail closed: nothing is routed while the policy log or the state cannot be read.
@@ -118,6 +127,7 @@ class Worker:
             self._transact(messages)
         if self._behind:
             self._loads.live_took(time.monotonic() - begun if messages else 0)
+            self._renew_writer()
             self._load()
 
     @property
@@ -216,8 +226,6 @@ class Worker:
                 self._aim()
         except TransactionAborted as aborted:
             log.warning("first load aborted", reason=str(aborted))
-        if self._writer.renewed():
-            self._recover_again()
 
     # One transaction
 
@@ -242,9 +250,6 @@ class Worker:
             telemetry.ROUTER_ABORTS.inc()
             self._rewind()
         telemetry.ROUTER_TRANSACTION_SECONDS.observe(time.monotonic() - budget.begun_seconds)
-        if self._writer.renewed():
-            log.warning("a request was given up: new producer, state read again")
-            self._recover_again()
 
     def _route(self, messages: list[Message], budget: Budget) -> bool:
         """Route messages into the open transaction; True where it must end. What is not routed stays in the backlog."""
@@ -397,8 +402,11 @@ class Worker:
             )
         self._standing[source] = time.monotonic() + STANDSTILL_SECONDS
 
-    def _recover_again(self) -> None:
-        """Believe nothing remembered: let all partitions go and recover them as if they had just come."""
+    def _renew_writer(self) -> None:
+        """Before a transaction: if a request was given up, in one or idle, let all partitions go and recover them."""
+        if not self._writer.renewed():
+            return
+        log.warning("a request was given up: new producer, state read again")
         self._backlog.clear()
         self._consumer.incremental_unassign([TopicPartition(*source) for source in self._states])
         self._awaiting.update(self._states)

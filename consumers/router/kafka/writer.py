@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -20,6 +21,9 @@ from bianhe.schemas.errors import Fatal, Transient
 if TYPE_CHECKING:
     from bianhe.consumers.router.kafka._outlet import Topics
 
+Deadline = Callable[[float], AbstractContextManager[object]]
+"""What ends the process where a block takes longer than so many seconds (ADR 0015)."""
+
 
 class WorkerStops(Fatal):
     """The client refuses to go on, or another process has this worker's id: only a new process can go on."""
@@ -30,10 +34,10 @@ class TransactionAborted(Transient):
 
 
 class FaultWatch(logging.Handler):
-    """Notices requests that were given up but may still arrive at the broker.
+    """Notices connections that were lost, by the client's log lines, which are the only sign.
 
-    librdkafka lacks the second half of KIP-890: such a request can end the next transaction of the same producer. Its
-    log lines are the only sign, so a producer that wrote one never begins another transaction.
+    A producer that wrote one never begins another transaction: a request that it gave up may still arrive and end that
+    (librdkafka lacks the second half of KIP-890), and it may wait for ever for a coordinator (ADR 0015).
     """
 
     def __init__(self) -> None:
@@ -48,10 +52,11 @@ class FaultWatch(logging.Handler):
 class Writer:
     """Transactions of one transactional id, one at a time."""
 
-    def __init__(self, connection: Connection, transactional_id: str, limits: Limits) -> None:
+    def __init__(self, connection: Connection, transactional_id: str, limits: Limits, deadline: Deadline) -> None:
         self._connection = connection
         self._id = transactional_id
         self._limits = limits
+        self._deadline = deadline
         self._watch = FaultWatch()
         self._logger = logging.Logger(f"bianhe.router.{transactional_id}", logging.DEBUG)
         self._logger.addHandler(self._watch)
@@ -59,7 +64,6 @@ class Writer:
         self._producer = self._opened()
 
     def _opened(self) -> Producer:
-        self._watch.seen = False
         producer = clients.transactional_producer(
             self._connection, self._id, self._limits.transaction_timeout_seconds, logger=self._logger
         )
@@ -67,6 +71,9 @@ class Writer:
             producer.init_transactions(self._limits.call_seconds_max)
         except KafkaException as error:
             raise _stops("init_transactions", error) from error
+        # What failed until now was no request of a transaction.
+        producer.poll(0)
+        self._watch.seen = False
         self._outlet = open_outlet(producer)
         self._topics: dict[tuple[str, int], Topics] = {}
         return producer
@@ -155,11 +162,12 @@ class Writer:
 
     def commit(self, positions: Sequence[TopicPartition], group: object) -> None:
         """Commit records and positions together; raises TransactionAborted, after which nothing of it counts."""
-        wait = self._limits.call_seconds_max
+        wait = self._limits.transaction_timeout_seconds
         try:
-            if positions:
-                self._producer.send_offsets_to_transaction(list(positions), group, wait)
-            self._producer.commit_transaction(wait)
+            with self._deadline(self._limits.commit_seconds_max):
+                if positions:
+                    self._producer.send_offsets_to_transaction(list(positions), group, wait)
+                self._producer.commit_transaction(wait)
         except KafkaException as error:
             self._failed("commit", error)
         self.is_open = False
@@ -171,11 +179,12 @@ class Writer:
             self._guarded("abort_transaction", self._limits.call_seconds_max)
 
     def renewed(self) -> bool:
-        """Between transactions: replace the producer if it ever gave a request up. Then state must be recovered."""
+        """Before a transaction: replace the producer if it ever lost a broker. Then state must be recovered."""
         self._producer.poll(0)
         if not self._watch.seen:
             return False
-        self._producer = self._opened()
+        with self._deadline(self._limits.renewal_seconds_max):
+            self._producer = self._opened()
         return True
 
     def _failed(self, doing: str, error: KafkaException) -> NoReturn:

@@ -29,6 +29,8 @@ CONNECTION = Connection("127.0.0.1:9094", "renshe", SecretStr("not to be seen"))
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, RefusedByBroker),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, RefusedByBroker),
         (KafkaError.NOT_LEADER_FOR_PARTITION, BrokerBusy),
+        (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, BrokerBusy),
+        (KafkaError.NOT_COORDINATOR, BrokerBusy),
         (KafkaError._FENCED, ClientBroken),
         (KafkaError._FATAL, ClientBroken),
     ],
