@@ -31,10 +31,11 @@ def encoding_of(file: BinaryIO, asked: str | None) -> str:
 
 def _verified(file: BinaryIO, asked: str) -> str:
     try:
+        "".encode(asked)  # a LookupError too where it is a codec of no text, such as hex
         encoding = codecs.lookup(asked).name
-        scan = _Scan(UTF_8 if encoding == "utf-8" else encoding)
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise UnreadableFile(f"there is no encoding {asked!r}", cure=_SAY_SO) from error
+    scan = _Scan(UTF_8 if encoding == "utf-8" else encoding)
     while chunk := file.read(_CHUNK):
         scan.feed(chunk)
     scan.feed(b"", final=True)
@@ -87,3 +88,6 @@ class _Scan:
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode(self.encoding, "ignore")
             self.bad_line = self._lines + before.count("\n")
+        except UnicodeError:
+            # UTF-16 and UTF-32 whose first bytes do not say which end comes first.
+            self.bad_line = self._lines

@@ -73,17 +73,22 @@ def changes(file: BinaryIO, encoding: str, format: Format, contract: Contract) -
     """Read a file row by row; raises UnreadableFile where it has no rows to speak of.
 
     For CSV that is a header that is not the contract's (before the first row), or a quote that is never closed.
+    The file stays open, and its owner's to close.
     """
     text = io.TextIOWrapper(file, encoding=encoding, newline="" if format is Format.CSV else "\n")
     rows = _csv_rows(text, contract) if format is Format.CSV else _json_rows(text)
     reader = _RowReader(contract)
-    for number, source, fault in rows:
-        try:
-            if fault is not None:
-                raise fault
-            yield reader.change(number, source)
-        except InvalidEvent as error:
-            yield Reject(number, source, error)
+    try:
+        for number, source, fault in rows:
+            try:
+                if fault is not None:
+                    raise fault
+                yield reader.change(number, source)
+            except InvalidEvent as error:
+                yield Reject(number, source, error)
+    finally:
+        if not file.closed:
+            text.detach()
 
 
 class _RowReader:

@@ -59,6 +59,7 @@ def test_b14_utf_8_and_gb18030_are_recognised(encoding: str) -> None:
         ("name\nok\n王某\n".encode("utf-16"), None, 1),
         (("王某" * 50 + "\n").encode() * 3 + b"\xff\n", None, 4),
         ("王某\n".encode() + b"\xff\xff", "gb18030", 2),
+        ("王某\n".encode("utf-16-be"), "utf-16", 1),
     ],
 )
 def test_b14_a_wrong_encoding_names_the_line_and_the_cure(content: bytes, asked: str | None, line: int) -> None:
@@ -67,10 +68,11 @@ def test_b14_a_wrong_encoding_names_the_line_and_the_cure(content: bytes, asked:
     assert "--encoding" in raised.value.cure
 
 
-def test_b14_an_encoding_may_be_named() -> None:
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "rot13", "undefined", "utf-8\0"])
+def test_b14_an_encoding_may_be_named_if_it_is_one_of_text(encoding: str) -> None:
     assert encoding_of(io.BytesIO("王".encode("utf-16")), "utf-16") == "utf-16"
-    with pytest.raises(UnreadableFile, match="no encoding"):
-        encoding_of(io.BytesIO(b""), "klingon")
+    with pytest.raises(UnreadableFile, match="there is no encoding"):
+        encoding_of(io.BytesIO(b"name"), encoding)
 
 
 @given(st.text(st.characters(codec="gb18030", exclude_categories=["Cs"]), max_size=40), st.integers(0, 3))
@@ -82,6 +84,13 @@ def test_a_file_is_read_as_it_was_written_or_refused(text: str, damage: int) -> 
     if damage:
         with pytest.raises(UnreadableFile):
             encoding_of(io.BytesIO(damaged), None)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_file_stays_open_and_its_owners_however_far_it_was_read(rows: int) -> None:
+    with csv_file([row(), row(name="")]) as file:
+        assert len(list(itertools.islice(changes(file, "utf-8", Format.CSV, POPULATION), rows))) == min(rows, 2)
+        assert not file.closed
 
 
 @pytest.mark.parametrize(
