@@ -71,7 +71,7 @@ class InvalidApplication(Rejected):
         super().__init__(
             f"the application has {len(faults)} fault{'s' * (len(faults) > 1)}, nothing was submitted",
             cause="\n".join(map(str, faults)),
-            cure=next((fault.cure for fault in faults if fault.cure), ""),
+            cure="\n".join(dict.fromkeys(fault.cure for fault in faults if fault.cure)),
         )
         self.faults = faults
 
@@ -133,7 +133,7 @@ def agree(
         raise InvalidDecision(
             f"{application.number} cannot be granted so",
             cause="\n".join(map(str, faults)),
-            cure=next((fault.cure for fault in faults if fault.cure), "decide again"),
+            cure="\n".join(dict.fromkeys(fault.cure for fault in faults if fault.cure)) or "decide again",
         )
     return Grant(
         number=number,

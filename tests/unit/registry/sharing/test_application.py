@@ -131,6 +131,7 @@ def test_all_that_is_missing_is_said_at_once() -> None:
         "declaration",
         "shoe_size",
     ]
+    assert all(fault.cure in refused.value.cure for fault in refused.value.faults)
 
 
 def test_an_item_goes_to_the_departments_of_its_scope_only() -> None:
