@@ -25,7 +25,7 @@ def plan(output: OutputOption = Output.TABLE) -> None:
     """Show what differs between catalog and cluster; exit code 3 if anything does."""
     settings = load()
     found = kafka.plan_cluster(component(settings.kafka, ADMIN_ACCOUNT), served(engine(settings.database)))
-    _show(found, output)
+    _show(found, found.summary, output)
     if found.differs:
         raise typer.Exit(Exit.DIFFERENCES)
 
@@ -40,15 +40,15 @@ def apply(output: OutputOption = Output.TABLE) -> None:
     with Progress(*bar, console=err, disable=not found.steps, transient=True) as progress:
         task = progress.add_task("", total=len(found.steps))
         kafka.apply(connection, found.steps, settings.kafka.secrets, lambda step: progress.advance(task))
-    _show(found, output)
+    _show(found, found.outcome, output)
     if found.for_a_person:
         raise typer.Exit(Exit.DIFFERENCES)
 
 
-def _show(found: Plan, output: Output) -> None:
+def _show(found: Plan, counts: str, output: Output) -> None:
     show(_rows((*found.lines, *found.foreign)), output, columns=_COLUMNS)
     if output is Output.TABLE:
-        out.print(found.summary)
+        out.print(counts)
 
 
 def _rows(lines: Iterable[Line]) -> list[dict[str, str]]:

@@ -120,10 +120,17 @@ class Plan:
     @property
     def summary(self) -> str:
         """How much there is to do, such as `2 to open · 1 to close`."""
+        return self._counted({Sign.OPEN: "to open", Sign.CLOSE: "to close", Sign.CHANGE: "to change"})
+
+    @property
+    def outcome(self) -> str:
+        """The same when all steps were taken, such as `2 opened · 1 closed`."""
+        return self._counted({Sign.OPEN: "opened", Sign.CLOSE: "closed", Sign.CHANGE: "changed"})
+
+    def _counted(self, words: Mapping[Sign, str]) -> str:
         signs = [each.sign for each in self.lines]
-        words = {Sign.OPEN: "to open", Sign.CLOSE: "to close", Sign.CHANGE: "to change", Sign.PERSON: "for a person"}
-        counts = [f"{signs.count(sign)} {word}" for sign, word in words.items() if sign in signs]
-        return " · ".join(counts) or "in sync"
+        told = {**words, Sign.PERSON: "for a person"}
+        return " · ".join(f"{signs.count(sign)} {word}" for sign, word in told.items() if sign in signs) or "in sync"
 
 
 def plan(desired: Desired, actual: Actual) -> Plan:

@@ -150,7 +150,7 @@ def test_a_cluster_in_sync_has_no_difference() -> None:
 def test_an_access_rule_added_by_hand_is_closed() -> None:
     found = plan(DESIRED, replace(IN_SYNC, rules=IN_SYNC.rules | {BY_HAND}))
     assert found.steps == (RemoveRule(BY_HAND, "no grant; added outside the catalog"),)
-    assert found.summary == "1 to close"
+    assert (found.summary, found.outcome) == ("1 to close", "1 closed")
     text = line(found.steps[0])
     assert (text.sign, text.kind) == (Sign.CLOSE, "allow")
     assert text.text == "READ shangwu on grant.tongji.population.v1.g-2026-0002"
