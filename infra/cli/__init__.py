@@ -88,4 +88,4 @@ def main() -> None:
         sys.exit(Exit.FAILED)
     except KeyboardInterrupt:
         err.print("stopped")
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)

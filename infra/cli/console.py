@@ -23,6 +23,7 @@ class Exit(IntEnum):
     FAILED = 1
     MISUSED = 2
     DIFFERENCES = 3
+    INTERRUPTED = 130
 
 
 class Output(StrEnum):

@@ -73,7 +73,7 @@ def report(tally: Tally, refused: RejectFile, stopped: bool) -> None:
     if tally.resume_row is not None and tally.read:
         err.print(f"go on with --from-row {tally.resume_row}")
     if stopped:
-        raise typer.Exit(130)
+        raise typer.Exit(Exit.INTERRUPTED)
     if tally.failure is not None or tally.rejected or tally.unsent:
         raise typer.Exit(Exit.FAILED)
 

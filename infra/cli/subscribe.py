@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -35,17 +34,19 @@ def subscribe(
     if check:
         _verify(verify(Profile.read(profile), resource), output)
     count = 0
-    with Subscriber.from_profile(profile, resource) as subscriber, suppress(KeyboardInterrupt):
-        for event in subscriber if follow else subscriber.drain():
-            count += 1
-            if output is Output.JSON:
-                print(json.dumps(facts(event), ensure_ascii=False, default=_text), flush=True)
-            else:
-                out.print(escape(line(event)))
-            if count == most:
-                subscriber.acknowledge()
-                break
-    err.print(f"{count:,} events")
+    with Subscriber.from_profile(profile, resource) as subscriber:
+        try:
+            for event in subscriber if follow else subscriber.drain():
+                if output is Output.JSON:
+                    print(json.dumps(facts(event), ensure_ascii=False, default=_text), flush=True)
+                else:
+                    out.print(escape(line(event)))
+                count += 1
+                if count == most:
+                    subscriber.acknowledge()
+                    break
+        finally:
+            err.print(f"{count:,} events")
 
 
 def _verify(partitions: list[Verification], output: Output) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bianhe.infra.cli.bus import Bus
-from bianhe.infra.cli.console import err, out
+from bianhe.infra.cli.console import Exit, err, out
 from bianhe.infra.settings import data_home
 
 
@@ -30,7 +30,11 @@ def up(
     """Start Kafka, the registry and the router on this machine; Ctrl-C stops them. Data is kept between starts."""
     # Until everything runs, Ctrl-C and kill alike break the start off and stop what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    address, stopping = f"http://127.0.0.1:{port}", threading.Event()
+    address, stopping, heard = f"http://127.0.0.1:{port}", threading.Event(), set[int]()
+
+    def stop(number: int, _: object) -> None:
+        heard.add(number)
+        stopping.set()
 
     def told(text: str) -> None:
         err.print(f"✓ {text}")
@@ -41,6 +45,8 @@ def up(
         data_home(), registry=address, kafka_port=kafka_port, workers=workers, tls=tls, monitors=monitors, told=told
     ) as bus:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopping.set())
+            signal.signal(number, stop)
         out.print(f"Kafka    {bus.broker.bootstrap}\nregistry {address}\ndata     {data_home()}\nCtrl-C stops")
         bus.watch(stopping.wait)
+    if signal.SIGINT in heard:
+        raise typer.Exit(Exit.INTERRUPTED)

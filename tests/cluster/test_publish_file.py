@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bianhe.consumers import Subscriber
+from bianhe.infra.cli.console import Exit
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.errors import BrokerUnreachable
 from bianhe.producers import NotDelivered, Publisher
@@ -105,7 +106,7 @@ def test_b30_ctrl_c_says_where_to_go_on_and_nothing_is_lost_or_doubled(city: Exc
         assert eventually(lambda: records(city) > before)
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == Exit.INTERRUPTED
     read, published = map(int, re.findall(r"([\d,]+) (?:read|published)", out.replace(",", "")))
     assert 0 < read == published < 40_000
     assert records(city) == before + published
@@ -128,7 +129,7 @@ def test_b30_ctrl_c_ends_a_subscription_and_the_next_one_goes_on(city: Exchange)
             seen += [next(line for line in process.stdout if number(sequence) in line)]
             process.send_signal(signal.SIGINT)
             rest, said = process.communicate(timeout=60)
-        assert (process.returncode, "Traceback" in said) == (0, False)
+        assert (process.returncode, "Traceback" in said) == (Exit.INTERRUPTED, False)
         assert number(81) not in rest
     first, second = map(json.loads, seen)
     assert (first["partition"], first["bus_seq"]) != (second["partition"], second["bus_seq"])

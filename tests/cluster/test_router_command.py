@@ -7,6 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from bianhe.infra.cli.console import Exit
 from support.broker import eventually
 from support.city import a_city
 from support.command_line import command
@@ -29,7 +30,7 @@ def test_the_workers_of_a_second_machine_share_the_sources(tmp_path: Path) -> No
             assert city.routed(SOURCE)
             second.send_signal(signal.SIGINT)
             _, said = second.communicate(timeout=60)
-        assert second.returncode == 0
+        assert second.returncode == Exit.INTERRUPTED
         assert said.startswith("✓ bus.router.1")
         city.publish(SOURCE, b"someone", person())
         assert city.routed(SOURCE)
