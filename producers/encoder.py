@@ -24,6 +24,8 @@ try:
 except ImportError:  # installed where no compiler was
     Encoder = None  # type: ignore[assignment, misc]
 
+COMPILED: Final = Encoder is not None
+
 Encode = Callable[[bytes, int, Mapping[str, Any]], bytes | None]
 """From a head, the event's time in milliseconds and its items to a record's value with no objection; None if unsure."""
 

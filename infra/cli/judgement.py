@@ -22,7 +22,6 @@ from bianhe.registry.sync.plan import Plan, Sign
 from bianhe.schemas.grant import CITY_TIME
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.journal import Quarantined
-from bianhe.schemas.slicer import Engine
 
 LIBRDKAFKA_OLDEST: Final = (2, 6, 1)
 """Older ones cannot log in with SCRAM to Kafka 4."""
@@ -133,15 +132,15 @@ def packages(requirements: Iterable[str], installed: Mapping[str, str]) -> Itera
         yield ok(f"{len(wanted)} packages as required")
 
 
-def slicer(engine: Engine) -> Iterator[Verdict]:
-    """Whether records are cut by the kernel."""
-    if engine is Engine.KERNEL:
-        yield ok("the kernel cuts the records")
+def compiled(is_compiled: bool, quick: str, slow: str) -> Iterator[Verdict]:
+    """Whether a loop that is compiled where a compiler is was."""
+    if is_compiled:
+        yield ok(quick)
     else:
         yield Verdict(
             State.WARNING,
-            "records are cut in Python: the same bytes, about ten times slower",
-            "no C compiler was there when Bianhe was installed, or its kernel is for another Python",
+            slow,
+            "no C compiler was there when Bianhe was installed, or what it built is for another Python",
             "install a C compiler and the headers of this Python, then install Bianhe again",
         )
 

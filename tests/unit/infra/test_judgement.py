@@ -27,7 +27,6 @@ from bianhe.schemas.errors import Transient
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.journal import Quarantined
 from bianhe.schemas.records.policy import Ratified, Stopped, Target
-from bianhe.schemas.slicer import Engine
 from support.policies import AT, WRITERS, city, policy
 
 RIGHT = {
@@ -238,9 +237,13 @@ def test_without_settings_nothing_was_examined() -> None:
     assert judgement.exit_code(findings, SETTINGS) is Exit.FAILED
 
 
-def test_a_slicer_in_python_is_worth_a_warning_and_no_fault() -> None:
-    assert [verdict.state for verdict in judgement.slicer(Engine.KERNEL)] == [State.OK]
-    assert [verdict.state for verdict in judgement.slicer(Engine.PYTHON)] == [State.WARNING]
+def test_what_could_not_be_compiled_is_worth_a_warning_and_no_fault() -> None:
+    assert [
+        (found.state, found.fact) for way in (True, False) for found in judgement.compiled(way, "quick", "slow")
+    ] == [
+        (State.OK, "quick"),
+        (State.WARNING, "slow"),
+    ]
 
 
 def test_a_router_without_the_short_way_is_worth_a_warning_and_no_fault() -> None:
