@@ -23,6 +23,7 @@ from bianhe.infra.demo.stage import RunningBus, Stage, recount_facts, set_up
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.processes import worker_pool
 from bianhe.producers.synthetic.history import story_citizen
+from bianhe.registry.accounts.kafka import lent
 from bianhe.schemas import names
 from bianhe.schemas.errors import Transient
 
@@ -108,7 +109,8 @@ def tell(bus: RunningBus, folder: Path, events: int, seed: int, screen: Screen) 
             screen.revocation(revoked)
         drifted = drift(stage, OUTSIDER, POPULATION_CHANNEL)
         screen.drift(drifted)
-        judged = check_cluster(stage.admin, stage.pseudonym_key)
+        with lent(stage.admin, names.CHECKER_ACCOUNT) as checker:
+            judged = check_cluster(checker, stage.pseudonym_key)
         screen.judgement(judged)
     found += _unjudged(judged)
     found += [*_unrefused([outside, *answers]), *revoked.differences, *drifted.differences]
