@@ -121,6 +121,9 @@ class Worker:
         # The first record begins a transaction; the rest is fetched within it.
         messages = self._next_messages(self._limits.idle_wait_seconds, 1)
         if self._plan.awaiting:
+            if messages:
+                # Nothing is fetched within it: whether the topics are there is asked once all of it was consumed.
+                messages += self._next_messages(self._limits.transaction_seconds_min, self._limits.records_per_fetch)
             self._look_for_topics()
         begun = time.monotonic()
         if messages or self._owes:
