@@ -55,6 +55,7 @@ class Loading:
         self._records = view.seq
         """How many records have been delivered of what stood."""
         self.state = PartitionState(route.source, partition, view.position, {topic: replace(view, joined=True)})
+        self._followed: Route | None = None
         self.follow(route, topic)
         self.recalls = bool(self.route.filtered) and view.seq > 0
         """Whether what it holds is still to be read from its mailbox."""
@@ -62,7 +63,10 @@ class Loading:
             self._deliver_on()
 
     def follow(self, route: Route, topic: str) -> None:
-        """Go on under a new plan, in which the route delivers to this topic."""
+        """Go on under a plan in which the route delivers to this topic."""
+        if route is self._followed:
+            return
+        self._followed = route
         self.topic = topic
         self.route = route.only({topic})
         self.state.aim(self.route)

@@ -133,7 +133,7 @@ class PartitionState:
         for topic, seq, kept_back, cut in self._columns():
             before = self.views[topic]
             if seq != before.seq or kept_back or cut != before.cut or topic in after:
-                after[topic] = replace(before, seq=seq, position=self.position, cut=cut)
+                after[topic] = ViewPosition(before.begin, seq, self.position, cut, before.joined)
         return dict(sorted(after.items()))
 
     def _columns(self) -> Iterator[tuple[str, int, int, bool]]:

@@ -38,6 +38,11 @@ def schema(name: str) -> dict[str, Any]:
     return parsed
 
 
+@cache
+def _head(name: str) -> bytes:
+    return wire.frame(SCHEMA_IDS[name], b"")
+
+
 def fields(record: object) -> dict[str, Any]:
     """A slotted record as Avro takes it; `dataclasses.asdict` copies what it finds, which is slower."""
     return {name: getattr(record, name) for name in type(record).__slots__}  # type: ignore[attr-defined]
@@ -46,13 +51,14 @@ def fields(record: object) -> dict[str, Any]:
 def encode(name: str, fields: Mapping[str, Any]) -> bytes:
     """Write a record in the wire format."""
     out = BytesIO()
+    out.write(_head(name))
     schemaless_writer(out, schema(name), fields)
-    return wire.frame(SCHEMA_IDS[name], out.getvalue())
+    return out.getvalue()
 
 
 def decode(name: str, value: bytes) -> dict[str, Any]:
     """Read a framed record; raises UnreadableRecord where it is another one."""
-    if not value.startswith(wire.frame(SCHEMA_IDS[name], b"")):
+    if not value.startswith(_head(name)):
         raise UnreadableRecord(f"not a {name} record")
     fields = schemaless_reader(BytesIO(value[wire.HEAD_BYTES :]), schema(name), None)
     assert isinstance(fields, dict)

@@ -6,8 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, TopicPartition
 from simulation.kafka import Cluster, Headers, Member, fault
@@ -18,6 +17,8 @@ from bianhe.schemas.names import POLICY
 
 HELD, LOST, UNKNOWN, REFUSED = 0.06, 0.04, 0.03, 0.03
 """Shares of a request that is held and sent again, whose connection breaks, that is never answered, that is refused."""
+_END = KafkaError(KafkaError._PARTITION_EOF, "end")
+_UNKNOWN = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "unknown")
 Callback = Callable[["GroupConsumer", list[TopicPartition]], None]
 
 
@@ -56,6 +57,19 @@ class Message(NamedTuple):
 
     def timestamp(self) -> tuple[int, int]:
         return 2, self.entry.millis
+
+
+class Listed(NamedTuple):
+    """A topic in a listing."""
+
+    topic: str
+    error: KafkaError | None
+
+
+class Listing(NamedTuple):
+    """What a broker says of topics."""
+
+    topics: dict[str, Listed]
 
 
 def consumer(connection: Seat, group: str, *, instance: str, start: str, isolation: str) -> GroupConsumer:
@@ -238,7 +252,7 @@ class EndConsumer:
     def __init__(self, seat: Seat, isolation: str) -> None:
         self._seat, self._cluster, self._world = seat, seat.cluster, seat.cluster.world
         self._committed = isolation == "read_committed"
-        self._place: Place | None = None
+        self._place: Place = "", 0
         self._position, self._end_then = 0, 0
         self._unread: deque[Entry] | None = None
         """What stood there when it began to read."""
@@ -250,12 +264,11 @@ class EndConsumer:
             raise fault(KafkaError._TIMED_OUT, retriable=True)
         return 0, self._end(place)
 
-    def list_topics(self, topic: str | None = None, timeout: float = 0) -> Any:
+    def list_topics(self, topic: str | None = None, timeout: float = 0) -> Listing:
         self._world.disturb(self._seat.process)
-        asked = self._cluster.topics if topic is None else {topic}
-        unknown = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "unknown")
-        found = {name: None if name in self._cluster.topics else unknown for name in asked}
-        return SimpleNamespace(topics={name: SimpleNamespace(topic=name, error=found[name]) for name in found})
+        known = self._cluster.topics
+        asked = known if topic is None else {topic}
+        return Listing({name: Listed(name, None if name in known else _UNKNOWN) for name in asked})
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         [partition] = partitions
@@ -263,25 +276,31 @@ class EndConsumer:
         self._unread = None
 
     def unassign(self) -> None:
-        self._place = None
+        self._unread = None
 
     def poll(self, timeout: float) -> Message | None:
-        return next(iter(self.consume(1, timeout)), None)
+        unread = self._begun()
+        return Message(self._place, unread.popleft()) if unread else self._ended()
 
     def consume(self, count: int, timeout: float) -> list[Message]:
-        assert self._place is not None
-        if self._unread is None:
-            self._unread = deque(each for each in self._cluster.read(self._place) if each.offset >= self._position)
-            self._end_then = self._end(self._place)
-        found = [Message(self._place, self._unread.popleft()) for _ in range(min(count, len(self._unread)))]
+        unread = self._begun()
+        found = [Message(self._place, unread.popleft()) for _ in range(min(count, len(unread)))]
         if len(found) < count:
-            last = Entry(max(self._end_then, self._position), 0, None, None)
-            found.append(Message(self._place, last, KafkaError(KafkaError._PARTITION_EOF, "end")))
-            self._position, self._unread = last.offset, None
+            found.append(self._ended())
         return found
 
     def close(self) -> None:
-        self._place = None
+        self._unread = None
+
+    def _begun(self) -> deque[Entry]:
+        if self._unread is None:
+            self._unread = deque(self._cluster.read(self._place, self._position))
+            self._end_then = self._end(self._place)
+        return self._unread
+
+    def _ended(self) -> Message:
+        self._position, self._unread = max(self._end_then, self._position), None
+        return Message(self._place, Entry(self._position, 0, None, None), _END)
 
     def _end(self, place: Place) -> int:
         return self._cluster.stable(place) if self._committed else self._cluster.end(place)

@@ -30,6 +30,16 @@ class Seen(NamedTuple):
     what: str
 
 
+class Happened(NamedTuple):
+    """A source record: whether it can be trusted, and where the entity is since, None where it was removed."""
+
+    offset: int
+    key: bytes | None
+    millis: int
+    is_sound: bool
+    division: str | None
+
+
 class Span(NamedTuple):
     """What a view lets in, and under which policy versions it may be written."""
 
@@ -47,11 +57,18 @@ def judge(cluster: Cluster, policy: PolicyLog) -> Iterator[str]:
     """Everything that is wrong with a history that has come to rest."""
     halts = policy.halts.get(RESOURCE, [])
     spans = [Span(OPEN, None, NO_TERM, 1, None, None, halts), *(_span(policy, granted) for granted in policy.given)]
+    journal = cluster.read((names.JOURNAL, 0))
+    quarantine = [Quarantined.decode(entry.value or b"") for entry in cluster.read((names.QUARANTINE, 0))]
     for partition in range(PARTITIONS):
-        yield from _books(cluster, partition)
+        source = [_happened(entry) for entry in cluster.logs[SOURCE, partition]]
+        yield from _books(source, partition, journal, quarantine)
+        place = names.ROUTER_STATE, position_partition(SOURCE, partition)
+        states = {entry.key: entry.value for entry in cluster.read(place)}
         for span in spans:
             if (span.topic, partition) in cluster.logs:
-                yield from _view(cluster, partition, span)
+                value = states.get(view_key(SOURCE, partition, span.topic).encode())
+                begin = None if value is None else ViewPosition.decode(value).begin
+                yield from _view(cluster, partition, span, source, begin)
 
 
 def _span(policy: PolicyLog, granted: Granted) -> Span:
@@ -61,19 +78,19 @@ def _span(policy: PolicyLog, granted: Granted) -> Span:
     return Span(granted.topic, division, grant.until_millis, *policy.spans[grant.number], halts)
 
 
-def _view(cluster: Cluster, partition: int, span: Span) -> Iterator[str]:
+def _view(cluster: Cluster, partition: int, span: Span, source: Sequence[Happened], begin: int | None) -> Iterator[str]:
     place = span.topic, partition
-    got = [_seen(entry) for entry in cluster.read(place)]
-    if [each.seq for each in got] != list(range(1, len(got) + 1)):
-        yield f"{place}: bus_seq {[each.seq for each in got]}"
-    begun = _state(cluster, partition, span.topic)
-    wanted = [] if begun is None else list(_expected(cluster.logs[SOURCE, partition], begun.begin, span))
+    written = {entry.offset: _seen(entry) for entry in cluster.logs[place] if entry.marker is None}
+    got = [written[entry.offset] for entry in cluster.read(place)]
+    if (numbers := [each.seq for each in got]) != list(range(1, len(got) + 1)):
+        yield f"{place}: bus_seq {numbers}"
+    wanted = [] if begin is None else list(_expected(source, begin, span))
     if span.end is not None:
         wanted = wanted[: len(got)]
     if (found := [(each.offset, each.what) for each in got]) != wanted:
         yield f"{place}: {found} instead of {wanted}"
     # An aborted record can be read too: what is nobody's business is not written on the hope of an abort.
-    for version in (_seen(entry).policy for entry in cluster.logs[place] if entry.marker is None):
+    for version in sorted({each.policy for each in written.values()}):
         if version < span.begin or (span.end is not None and version >= span.end):
             yield f"{place}: written under policy {version}, in force from {span.begin} to {span.end}"
         if any(begin <= version and (end is None or version < end) for begin, end in span.halts):
@@ -82,55 +99,45 @@ def _view(cluster: Cluster, partition: int, span: Span) -> Iterator[str]:
         yield f"{place}: the log ends at {cluster.end(place)}, its edge is {span.edge[str(partition)]}"
 
 
-def _expected(log: Sequence[Entry], begin: int, span: Span) -> Iterator[tuple[int, str]]:
+def _expected(source: Sequence[Happened], begin: int, span: Span) -> Iterator[tuple[int, str]]:
     """Each offset that the view delivers, and as what."""
-    last = {entry.key: entry.offset for entry in log[:begin] if _is_sound(entry)}
-    held, cut = set[bytes | None](), False
-    for entry in log:
-        early = entry.offset < begin
-        if not _is_sound(entry) or (early and (entry.value is None or last[entry.key] != entry.offset)):
+    last = {each.key: each.offset for each in source[:begin] if each.is_sound}
+    held = set[bytes | None]()
+    for offset, key, millis, is_sound, division in source:
+        early = offset < begin
+        if not is_sound or (early and (division is None or last[key] != offset)):
             continue
-        cut |= entry.millis >= span.until
-        inside = entry.value is not None and span.division in (None, SOUND[entry.value])
-        if cut:
-            continue
-        if inside:
-            held.add(entry.key)
-            yield entry.offset, "SNAPSHOT" if early else "CHANGED"
+        if millis >= span.until:
+            return
+        if division is not None and span.division in (None, division):
+            held.add(key)
+            yield offset, "SNAPSHOT" if early else "CHANGED"
         elif span.division is None:
-            yield entry.offset, "removed"
-        elif entry.key in held:
-            held.discard(entry.key)
-            yield entry.offset, "removed" if entry.value is None else "retracted"
+            yield offset, "removed"
+        elif key in held:
+            held.discard(key)
+            yield offset, "removed" if division is None else "retracted"
 
 
-def _books(cluster: Cluster, partition: int) -> Iterator[str]:
+def _books(
+    source: Sequence[Happened], partition: int, journal: Sequence[Entry], quarantine: Sequence[Quarantined]
+) -> Iterator[str]:
     """The journal covers the source without a hole; what is bad was quarantined, once."""
     key, at = position_key(SOURCE, partition).encode(), 0
-    for entry in cluster.read((names.JOURNAL, 0)):
-        if entry.key == key:
-            noted = JournalEntry.decode(entry.value or b"")
-            if noted.begin != at:
-                yield f"the journal of {partition} goes on at {noted.begin} after {at}"
-            at = noted.end
-    log = cluster.logs[SOURCE, partition]
-    if at != len(log):
-        yield f"the journal of {partition} ends at {at}, its source at {len(log)}"
-    notes = [Quarantined.decode(entry.value or b"") for entry in cluster.read((names.QUARANTINE, 0))]
-    quarantined = [note.offset for note in notes if note.partition == partition]
-    if quarantined != (bad := [entry.offset for entry in log if not _is_sound(entry)]):
+    for noted in (JournalEntry.decode(entry.value or b"") for entry in journal if entry.key == key):
+        if noted.begin != at:
+            yield f"the journal of {partition} goes on at {noted.begin} after {at}"
+        at = noted.end
+    if at != len(source):
+        yield f"the journal of {partition} ends at {at}, its source at {len(source)}"
+    quarantined = [note.offset for note in quarantine if note.partition == partition]
+    if quarantined != (bad := [each.offset for each in source if not each.is_sound]):
         yield f"quarantined of {partition} is {quarantined}, bad is {bad}"
 
 
-def _is_sound(entry: Entry) -> bool:
-    return entry.value is None or entry.value in SOUND
-
-
-def _state(cluster: Cluster, partition: int, topic: str) -> ViewPosition | None:
-    wanted = view_key(SOURCE, partition, topic).encode()
-    states = cluster.read((names.ROUTER_STATE, position_partition(SOURCE, partition)))
-    values = [entry.value for entry in states if entry.key == wanted and entry.value is not None]
-    return ViewPosition.decode(values[-1]) if values else None
+def _happened(entry: Entry) -> Happened:
+    division = SOUND.get(entry.value) if entry.value is not None else None
+    return Happened(entry.offset, entry.key, entry.millis, entry.value is None or division is not None, division)
 
 
 def _seen(entry: Entry) -> Seen:

@@ -129,6 +129,9 @@ class Cluster:
         self.world = world
         self.millis = millis
         self.logs: dict[Place, list[Entry]] = {}
+        self.topics: set[str] = set()
+        self._aborted: dict[Place, set[int]] = {}
+        """Offsets that a `read_committed` reader is not shown, but for control records."""
         self.coordinators: dict[str, Coordinator] = {}
         self.group = Group()
         self.committed: dict[Place, int] = {}
@@ -137,39 +140,30 @@ class Cluster:
         self.policy_is_readable = True
 
     def create(self, topic: str, partitions: int) -> None:
-        for partition in range(partitions):
-            self.logs.setdefault((topic, partition), [])
-
-    @property
-    def topics(self) -> frozenset[str]:
-        return frozenset(topic for topic, _ in self.logs)
+        if topic not in self.topics:
+            self.topics.add(topic)
+            for partition in range(partitions):
+                self.logs[topic, partition], self._aborted[topic, partition] = [], set()
 
     def write(self, place: Place, key: bytes | None, value: bytes | None) -> None:
         """A record of somebody without transactions."""
-        self._append(place, Entry(0, self.millis, key, value))
-
-    def _append(self, place: Place, entry: Entry) -> None:
         log = self.logs[place]
-        log.append(entry._replace(offset=len(log)))
+        log.append(Entry(len(log), self.millis, key, value))
 
     def end(self, place: Place) -> int:
         return len(self.logs[place])
 
     def stable(self, place: Place) -> int:
         """The last stable offset: before the first record of a transaction that is open."""
-        begun = [each.places[place] for each in self.coordinators.values() if place in each.places]
-        return min(begun, default=self.end(place))
+        end = len(self.logs[place])
+        for coordinator in self.coordinators.values():
+            end = min(end, coordinator.places.get(place, end))
+        return end
 
-    def read(self, place: Place) -> list[Entry]:
-        """What a `read_committed` reader sees."""
-        log, aborted = self.logs[place][: self.stable(place)], set[int]()
-        found: list[Entry] = []
-        for entry in reversed(log):
-            if entry.marker is not None:
-                (aborted.add if entry.marker is Marker.ABORT else aborted.discard)(entry.producer)
-            elif not entry.transactional or entry.producer not in aborted:
-                found.append(entry)
-        return found[::-1]
+    def read(self, place: Place, start: int = 0) -> list[Entry]:
+        """What a `read_committed` reader sees from an offset on."""
+        log, aborted = self.logs[place][start : self.stable(place)], self._aborted[place]
+        return [entry for entry in log if entry.marker is None and entry.offset not in aborted]
 
     def standstill(self, source: Place) -> Standstill | None:
         """The last that was written of a source partition, released or not."""
@@ -197,8 +191,9 @@ class Cluster:
         self, transactional_id: str, epoch: int, place: Place, key: bytes | None, value: bytes | None, headers: Headers
     ) -> None:
         coordinator = self.checked(transactional_id, epoch)
-        coordinator.places.setdefault(place, self.end(place))
-        self._append(place, Entry(0, self.millis, key, value, tuple(headers), coordinator.producer, epoch, True))
+        log = self.logs[place]
+        coordinator.places.setdefault(place, len(log))
+        log.append(Entry(len(log), self.millis, key, value, tuple(headers), coordinator.producer, epoch, True))
 
     def add_offsets(self, transactional_id: str, epoch: int, offsets: dict[Place, int], member: Member) -> None:
         coordinator = self.checked(transactional_id, epoch)
@@ -211,9 +206,12 @@ class Cluster:
 
     def _finish(self, coordinator: Coordinator, commit: bool) -> None:
         marker = Marker.COMMIT if commit else Marker.ABORT
-        for place in sorted(coordinator.places):
-            control = Entry(0, self.millis, b"", b"", (), coordinator.producer, coordinator.epoch, True, marker)
-            self._append(place, control)
+        producer = coordinator.producer
+        for place, begin in coordinator.places.items():
+            log = self.logs[place]
+            if not commit:
+                self._aborted[place].update(entry.offset for entry in log[begin:] if entry.producer == producer)
+            log.append(Entry(len(log), self.millis, b"", b"", (), producer, coordinator.epoch, True, marker))
         if commit:
             self.committed.update(coordinator.offsets)
         coordinator.places, coordinator.offsets = {}, {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
 
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
 from bianhe.schemas.contract import Contract
@@ -26,13 +26,33 @@ class Contracts:
     parse = staticmethod(cache(Contract.parse))
 
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Remembered(dict[Key, Value]):
+    """Forgets everything before it becomes large."""
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        if len(self) >= REMEMBERED_MAX:
+            self.clear()
+        super().__setitem__(key, value)
+
+
+RECORDS: Final = Remembered[bytes, PolicyRecord]()
+"""By their bytes; whoever signs one puts it here, so that nobody has to read it."""
+
+
 class Memory:
-    """Stands in the place of `PinnedKeys`, `fold`, `compile_plan` and `Slicer`, and asks them once each."""
+    """Stands in the place of `PinnedKeys`, `fold`, `compile_plan` and `Slicer`, and asks them once each.
+
+    A head of the policy log tells all that is before it: what follows from the log is remembered under it.
+    """
 
     def __init__(self) -> None:
-        self._records: dict[bytes, PolicyRecord] = {}
-        self._folded: dict[tuple[str, tuple[int, ...]], Policy] = {}
-        self._plans: dict[tuple[str, ...], RoutingPlan] = {}
+        self._folded = Remembered[tuple[str, str], Policy]()
+        self._plans = Remembered[str, RoutingPlan]()
+        self._alike = Remembered[tuple[str, ...], RoutingPlan]()
         self._slicers: dict[object, Slicer] = {}
 
     def parse(self, text: str) -> Memory:
@@ -43,19 +63,18 @@ class Memory:
         return [self._decoded(value or b"") for value in values]
 
     def _decoded(self, value: bytes) -> PolicyRecord:
-        if value not in self._records:
-            if len(self._records) > REMEMBERED_MAX:
-                self._records.clear()
-                self._folded.clear()
-            [self._records[value]] = KEYS.read([value])
-        return self._records[value]
+        record = RECORDS.get(value)
+        if record is None:
+            [record] = KEYS.read([value])
+            RECORDS[value] = record
+        return record
 
     def fold(self, policy: Policy, records: Sequence[PolicyRecord]) -> Policy:
-        # Every record is kept by `_records`, so its identity is its own.
-        key = policy.head, tuple(map(id, records))
-        if key not in self._folded:
-            self._folded[key] = fold(policy, records)
-        return self._folded[key]
+        key = policy.head, records[-1].hash
+        folded = self._folded.get(key)
+        if folded is None:
+            folded = self._folded[key] = fold(policy, records)
+        return folded
 
     def slicer(self, contract: Contract, views: Sequence[tuple[View, bytes | None]]) -> Slicer:
         # Every contract is kept by `Contracts`.
@@ -65,16 +84,11 @@ class Memory:
         return self._slicers[key]
 
     def compile_plan(self, policy: Policy, key: bytes | None, previous: RoutingPlan | None = None) -> RoutingPlan:
-        active = tuple(number for number, grant in policy.grants.items() if grant.state is GrantState.ACTIVE)
-        still = [number for number, grant in policy.grants.items() if grant.state is GrantState.SUSPENDED]
-        known = (
-            *active,
-            "still",
-            *still,
-            *map(str, policy.stops),
-            *policy.open_channels,
-            *(str(resource) for resource in policy.resources),
-        )
-        plan = compile_plan(policy, key, self._plans.get(known, previous))
-        self._plans[known] = plan
+        plan = self._plans.get(policy.head)
+        if plan is None:
+            active = tuple(number for number, grant in policy.grants.items() if grant.state is GrantState.ACTIVE)
+            still = [number for number, grant in policy.grants.items() if grant.state is GrantState.SUSPENDED]
+            alike = (*sorted(active), "still", *sorted(still), *map(str, policy.stops), *policy.open_channels)
+            plan = compile_plan(policy, key, self._alike.get(alike, previous))
+            self._plans[policy.head] = self._alike[alike] = plan
         return plan

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
-from simulation.memory import RELAY
+from simulation.memory import RECORDS, RELAY, Remembered
 
 from bianhe.schemas.names import mailbox
 from bianhe.schemas.records.policy import (
@@ -55,7 +55,8 @@ MILLIS: Final = min(each.grant.until_millis for each in GRANTS) - 6 * TERM_STEP
 """When a history begins: soon before the first term ends."""
 DIVISIONS: Final = ("410212", "410202")
 SOUND: Final = {person(residence_division=division): division for division in DIVISIONS}
-_encoded: dict[tuple[str, Body], tuple[bytes, str]] = {}
+_signed: Final = Remembered[tuple[str, Body] | None, tuple[bytes, str]]()
+"""A record and its hash, by what it follows and says; an edge is of one history alone."""
 
 
 class PolicyLog:
@@ -78,14 +79,17 @@ class PolicyLog:
     def append(self, body: Body) -> bytes:
         """The record of the next number."""
         self.version += 1
-        known = _encoded.get((self._head, body)) if not isinstance(body, Effective) else None
+        following = None if isinstance(body, Effective) else (self._head, body)
+        known = _signed.get(following)
         if known is None:
-            id = f"id-{self.version}"
-            unsigned = PolicyRecord(number=self.version, previous=self._head, id=id, at=_AT, body=body)
+            unsigned = PolicyRecord(
+                number=self.version, previous=self._head, id=f"id-{self.version}", at=_AT, body=body
+            )
             record = RELAY.sign(unsigned)
             known = record.encode(), record.hash
-            if not isinstance(body, Effective):
-                _encoded[self._head, body] = known
+            RECORDS[known[0]] = record
+            if following is not None:
+                _signed[following] = known
         value, self._head = known
         self._note(body)
         return value

@@ -6,15 +6,16 @@ decide, die, join and write while it stands in the middle of a transaction, or i
 
 from __future__ import annotations
 
-import logging
+import gc
 import random
+from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Final
 from unittest.mock import patch
 
-import structlog
 from confluent_kafka import KafkaException
 from pydantic import SecretStr
 from simulation import clients, policies
@@ -45,6 +46,8 @@ WORKERS, PARTITIONS = policies.WORKERS, policies.PARTITIONS
 LIMITS = Limits(records_per_fetch=4, events_max=6, quarantine_max=2, quarantine_window=12)
 NESTED_MAX = 2
 QUIET_STEPS = 200
+GARBAGE = 100_000
+"""So many objects more, and cycles are looked for."""
 _TOPICS = {
     SOURCE: PARTITIONS,
     OPEN: PARTITIONS,
@@ -80,6 +83,16 @@ class Clock:
 
 
 CLOCK = Clock()
+
+
+class Silent:
+    """Stands in the place of loggers and metrics: takes everything and says nothing."""
+
+    def __getattr__(self, name: str) -> Silent:
+        return self
+
+    def __call__(self, *said: object, **facts: object) -> Silent:
+        return self
 
 
 class Process:
@@ -172,8 +185,7 @@ class World:
         return History(logs=self.cluster.logs, rules={1: frozenset()})
 
     def _event(self) -> None:
-        [act] = self._chance.choices(list(_ACTS), list(_ACTS.values()))
-        act(self)
+        _ACTING[bisect(_SHARES, self._chance.random() * _SHARES[-1])](self)
 
     def _arrive(self) -> None:
         self.cluster.arrive()
@@ -192,11 +204,12 @@ class World:
             for process in self._processes:
                 process.step()
             self._revoke_on()
-            if turn % 9 == 1:
-                # What the dead left open times out.
+            if turn % 3 == 1:
+                # What the dead left open times out; what they had goes to the living.
                 self._sweep()
                 self._release()
-                self.cluster.group.rebalance(self.number)
+                if turn == 1 or self.cluster.group.unowned:
+                    self.cluster.group.rebalance(self.number)
             if turn % 3 == 2 and not self._why():
                 return
         raise Stuck(self._why())
@@ -324,11 +337,11 @@ class World:
                 self._decide(Effective(grant=revoking.grant.grant.number, edge=edge))
 
     def _acknowledged(self, id: str) -> int:
-        wanted, version = worker_key(id).encode(), 0
-        for entry in self.cluster.read((names.ROUTER_STATE, worker_partition(id))):
+        wanted = worker_key(id).encode()
+        for entry in reversed(self.cluster.read((names.ROUTER_STATE, worker_partition(id)))):
             if entry.key == wanted:
-                version = Acknowledgement.decode(entry.value or b"").policy_version
-        return version
+                return Acknowledgement.decode(entry.value or b"").policy_version
+        return 0
 
 
 @dataclass
@@ -358,6 +371,8 @@ _ACTS: Final[Mapping[Callable[[World], None], float]] = {
     World._sync: 1.5,
     World._release: 0.5,
 }
+_ACTING: Final = list(_ACTS)
+_SHARES: Final = list(accumulate(_ACTS.values()))
 
 
 @contextmanager
@@ -369,13 +384,20 @@ def simulated() -> Iterator[None]:
         for module in (worker, loads, log):
             patches.enter_context(patch.object(module, "time", CLOCK))
         patches.enter_context(patch.object(worker, "leave_group", clients.leave_group))
-        patches.enter_context(patch.object(worker, "gc"))
         memory = Memory()
         patches.enter_context(patch.object(worker, "PinnedKeys", memory))
         patches.enter_context(patch.object(worker, "fold", memory.fold))
         patches.enter_context(patch.object(worker, "compile_plan", memory.compile_plan))
         patches.enter_context(patch.object(plan, "Contract", Contracts))
         patches.enter_context(patch.object(plan, "Slicer", memory.slicer))
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        for module in (worker, loads):
+            patches.enter_context(patch.object(module, "log", Silent()))
+        for name in ("telemetry", "gc"):
+            patches.enter_context(patch.object(worker, name, Silent()))
+        # What is here stays, and what a history leaves behind is a few large knots.
+        thresholds = gc.get_threshold()
+        gc.freeze()
+        gc.set_threshold(GARBAGE)
         yield
-        structlog.reset_defaults()
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()

@@ -214,11 +214,16 @@ class Worker:
 
     def _aim(self) -> None:
         """Bring every partition to the plan, or to a view that has joined."""
-        self._behind = False
         for (source, _), state in self._states.items():
-            route = self._plan.routes[source]
-            state.aim(route)
-            self._behind |= any(not state.views[delivery.topic].joined for delivery in route.deliveries)
+            state.aim(self._plan.routes[source])
+        self._see_who_is_behind()
+
+    def _see_who_is_behind(self) -> None:
+        self._behind = any(
+            not state.views[delivery.topic].joined
+            for (source, _), state in self._states.items()
+            for delivery in self._plan.routes[source].deliveries
+        )
 
     # First loads
 
@@ -365,6 +370,7 @@ class Worker:
         assigned = [TopicPartition(*source) for source in gone if self._states.pop(source, None) is not None]
         self._backlog = deque(m for m in self._backlog if (m.topic(), m.partition()) not in gone)
         consumer.incremental_unassign(assigned)
+        self._see_who_is_behind()
 
     def _recover_awaiting(self) -> None:
         today = datetime.now(UTC).date()
