@@ -19,6 +19,10 @@ VIEWS: Final = 5
 WARM_UP: Final = (500, 5.0)
 """Events a second, and seconds."""
 _TICK_SECONDS: Final = 0.002
+_LINGER_MS: Final = 20
+"""As a `Publisher` has it."""
+_UNTIMED: Final = b"untimed"
+"""The key of events that are not measured."""
 _PATIENCE_SECONDS: Final = 30.0
 
 
@@ -52,7 +56,11 @@ def at_rate(city: City, values: Sequence[bytes], source: Source, rate: int, seco
 
 def _publish(city: City, values: Sequence[bytes], topic: str, rate: int, count: int, sent: list[float]) -> None:
     """Produce at an even rate; `sent` gets the time of each."""
-    producer = clients.producer(city.broker.connection(), linger_ms=1)
+    producer = clients.producer(city.broker.connection(), linger_ms=_LINGER_MS)
+    # The first events of a producer wait for its connection and its id.
+    for partition in range(PARTITIONS):
+        producer.produce(topic, values[partition], _UNTIMED, partition)
+    producer.flush(30)
     begun = time.monotonic()
     while len(sent) < count:
         due = min(int((time.monotonic() - begun) * rate) + 1, count)
@@ -71,7 +79,8 @@ def _received(consumer: Consumer, count: int, sent: Sequence[float]) -> list[flo
     while len(took) < count:
         messages = consumer.consume(500, 0.01)
         now = time.monotonic()
-        took += [now - sent[int(message.key() or b"0")] for message in messages if message.error() is None]
+        keys = [message.key() for message in messages if message.error() is None]
+        took += [now - sent[int(key)] for key in keys if key is not None and key != _UNTIMED]
         if now > deadline:
             raise StoodStill(f"{len(took)} of {count} events arrived", cure="try a lower rate: --rate")
     return took
