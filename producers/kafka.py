@@ -31,6 +31,8 @@ from bianhe.schemas.contract import Contract, Derivation
 from bianhe.schemas.errors import BusError, Rejected, Transient
 
 DELIVERY_SECONDS = 120.0
+LINGER_MS = 20
+"""How long a batch waits for more."""
 _FULL_QUEUE_WAIT = 0.2
 _IDS_AT_ONCE = 500
 _POLL_SECONDS = 0.005
@@ -80,7 +82,7 @@ class Publisher:
         check_login(self._connection)
         self._registry = SchemaRegistry(profile.registry, profile.department, password, ca_file=profile.ca_file)
         self._producer = clients.producer(
-            self._connection, linger_ms=20, delivery_timeout=delivery_timeout, on_error=self._note
+            self._connection, linger_ms=LINGER_MS, delivery_timeout=delivery_timeout, on_error=self._note
         )
         self._delivered = 0
         self._failures: Counter[str] = Counter()

@@ -26,6 +26,7 @@ from bianhe.infra.embedded.children import Children
 from bianhe.infra.kafka import clients
 from bianhe.infra.settings import write_secret
 from bianhe.producers.importers import Change, Format, changes
+from bianhe.producers.kafka import LINGER_MS
 from bianhe.producers.publisher import Event, Writer
 from bianhe.producers.synthetic.history import events
 from bianhe.registry.policy.kafka import signing_key
@@ -159,7 +160,7 @@ class City:
 
     def fill(self, sources: Sequence[Source], values: Sequence[bytes], count: int) -> None:
         """Write so many records to each source, its partitions in turn."""
-        producer = clients.producer(self.broker.connection(), linger_ms=20)
+        producer = clients.producer(self.broker.connection(), linger_ms=LINGER_MS)
         for number, each in product(range(count), sources):
             while True:
                 try:

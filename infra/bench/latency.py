@@ -14,13 +14,12 @@ from confluent_kafka import Consumer, TopicPartition
 from bianhe.infra.bench.city import PARTITIONS, City, Source, a_city, source, source_values
 from bianhe.infra.bench.race import StoodStill
 from bianhe.infra.kafka import clients
+from bianhe.producers.kafka import LINGER_MS
 
 VIEWS: Final = 5
 WARM_UP: Final = (500, 5.0)
 """Events a second, and seconds."""
 _TICK_SECONDS: Final = 0.002
-_LINGER_MS: Final = 20
-"""As a `Publisher` has it."""
 _UNTIMED: Final = b"untimed"
 """The key of events that are not measured."""
 _PATIENCE_SECONDS: Final = 30.0
@@ -56,7 +55,7 @@ def at_rate(city: City, values: Sequence[bytes], source: Source, rate: int, seco
 
 def _publish(city: City, values: Sequence[bytes], topic: str, rate: int, count: int, sent: list[float]) -> None:
     """Produce at an even rate; `sent` gets the time of each."""
-    producer = clients.producer(city.broker.connection(), linger_ms=_LINGER_MS)
+    producer = clients.producer(city.broker.connection(), linger_ms=LINGER_MS)
     # The first events of a producer wait for its connection and its id.
     for partition in range(PARTITIONS):
         producer.produce(topic, values[partition], _UNTIMED, partition)

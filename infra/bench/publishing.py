@@ -20,7 +20,7 @@ from bianhe.infra.bench import city
 from bianhe.infra.kafka import clients
 from bianhe.infra.settings import Profile
 from bianhe.producers.importers import Change, Format, changes
-from bianhe.producers.kafka import Publisher, ResourcePublisher
+from bianhe.producers.kafka import LINGER_MS, Publisher, ResourcePublisher
 from bianhe.producers.publisher import Event, Writer, uuid7
 from bianhe.producers.synthetic.history import events
 from bianhe.schemas.contract import EVENT_KINDS, EVENT_NAMES, Contract, shipped
@@ -35,7 +35,7 @@ Take = Callable[[int], None]
 def compare(folder: Path, count: int, rounds: int) -> dict[str, Any]:
     """CPU microseconds for each event, of all threads of the client; interleaved, the first round thrown away."""
     with city.a_city(folder, [city.source(_VIEWS)]) as running:
-        raw = clients.producer(running.broker.connection(), linger_ms=20)
+        raw = clients.producer(running.broker.connection(), linger_ms=LINGER_MS)
         profile = Profile(
             department=ADMIN_ACCOUNT,
             bootstrap=running.broker.bootstrap,

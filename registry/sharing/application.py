@@ -71,7 +71,7 @@ class InvalidApplication(Rejected):
         super().__init__(
             f"the application has {len(faults)} fault{'s' * (len(faults) > 1)}, nothing was submitted",
             cause="\n".join(map(str, faults)),
-            cure="\n".join(dict.fromkeys(fault.cure for fault in faults if fault.cure)),
+            cure=_cures(faults),
         )
         self.faults = faults
 
@@ -133,7 +133,7 @@ def agree(
         raise InvalidDecision(
             f"{application.number} cannot be granted so",
             cause="\n".join(map(str, faults)),
-            cure="\n".join(dict.fromkeys(fault.cure for fault in faults if fault.cure)) or "decide again",
+            cure=_cures(faults) or "decide again",
         )
     return Grant(
         number=number,
@@ -196,6 +196,11 @@ def refuse_withheld(request: Request, catalog: Catalog, resource: Resource) -> N
             cause="\n".join(f"{item.title}: {item.basis}" for item in withheld),
             cure=way_out(catalog, resource),
         )
+
+
+def _cures(faults: list[Fault]) -> str:
+    """What helps, each thing once."""
+    return "\n".join(dict.fromkeys(fault.cure for fault in faults if fault.cure))
 
 
 def _undecided(application: Application) -> None:

@@ -326,8 +326,7 @@ class Worker:
         telemetry.ROUTER_POLICY.set(version)
         self._acknowledged = version
         if standing:
-            self._give_back(self._consumer, standing)
-            self._awaiting |= standing
+            self._recover_later(standing)
 
     def _rewind(self) -> None:
         """After an abort: nothing of the transaction counts, its records are read again."""
@@ -371,6 +370,11 @@ class Worker:
         self._backlog = deque(m for m in self._backlog if (m.topic(), m.partition()) not in gone)
         consumer.incremental_unassign(assigned)
         self._see_who_is_behind()
+
+    def _recover_later(self, sources: set[Source]) -> None:
+        """Believe nothing remembered of partitions that stay ours."""
+        self._give_back(self._consumer, sources)
+        self._awaiting |= sources
 
     def _recover_awaiting(self) -> None:
         today = datetime.now(UTC).date()
@@ -416,10 +420,7 @@ class Worker:
         if not self._writer.renewed():
             return
         log.warning("a request was given up: new producer, state read again")
-        self._backlog.clear()
-        self._consumer.incremental_unassign([TopicPartition(*source) for source in self._states])
-        self._awaiting.update(self._states)
-        self._states.clear()
+        self._recover_later(set(self._states))
         self._loads.forget()
 
 
