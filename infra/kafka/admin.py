@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import wraps
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Concatenate, Final, ParamSpec, Self, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has types and no __all__
@@ -34,18 +34,29 @@ from pydantic import SecretStr
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.errors import BrokerBusy, BrokerUnreachable, explained
+from bianhe.infra.kafka.errors import BrokerBusy, explained
+from bianhe.infra.kafka.retry import patiently
 from bianhe.infra.kafka.session import check_login
 from bianhe.schemas.errors import Transient
 
 SCRAM_ITERATIONS: Final = 4096
 """Kafka's least. Passwords are 32 random bytes, which no number of iterations makes harder to guess, and every client
 pays for them at every connection (some 20 ms each for 8,192)."""
-RETRY_SECONDS: Final = 0.1
 HIDDEN: Final = "(hidden)"
 """In place of a setting's value that a broker keeps to itself."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _asked_again(read: Callable[Concatenate[Admin, P], T]) -> Callable[Concatenate[Admin, P], T]:
+    """Ask again while a broker is busy, as one is that has just started: looking changes nothing."""
+
+    @wraps(read)
+    def reading(self: Admin, /, *args: P.args, **named: P.kwargs) -> T:
+        return patiently(lambda: read(self, *args, **named), self._timeout)
+
+    return reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,7 @@ class Admin:
         # The client has no close; the last lines of its log are fetched, then its threads end with the object.
         self._client.poll(0)
 
+    @_asked_again
     def topics(self) -> dict[str, Topic]:
         """The topics that this account may see, without Kafka's own (`__…`)."""
         with explained(self._connection, "listing topics"):
@@ -99,6 +111,7 @@ class Admin:
                 for resource, future in described.items()
             }
 
+    @_asked_again
     def replicas(self) -> dict[str, Replicas]:
         """The replicas of every topic, Kafka's own included."""
         with explained(self._connection, "listing topics"):
@@ -112,6 +125,7 @@ class Admin:
             if topic.partitions
         }
 
+    @_asked_again
     def broker_settings(self) -> dict[int, dict[str, str]]:
         """The settings that each broker really goes by, by node id; of secret ones only whether they were set."""
         with explained(self._connection, "reading the brokers' settings"):
@@ -120,6 +134,7 @@ class Admin:
             described = self._client.describe_configs(asked, request_timeout=self._timeout)
             return {int(resource.name): _values(future.result()) for resource, future in described.items()}
 
+    @_asked_again
     def group_members(self, group: str) -> frozenset[str]:
         """The static members of a consumer group, by instance id."""
         with explained(self._connection, f"listing the members of {group}"):
@@ -127,6 +142,7 @@ class Admin:
             members = answers[group].result().members
         return frozenset(member.group_instance_id for member in members if member.group_instance_id)
 
+    @_asked_again
     def group_offsets(self, group: str) -> dict[tuple[str, int], int]:
         """The offsets that a consumer group has committed, per topic and partition."""
         with explained(self._connection, f"reading the offsets of {group}"):
@@ -142,8 +158,8 @@ class Admin:
             for name, topic in topics.items()
         ]
         if fresh:
-            self._until_ready(lambda: self._create(fresh))
-            self._until_ready(lambda: self._served(topics))
+            patiently(lambda: self._create(fresh), self._timeout, Transient)
+            patiently(lambda: self._served(topics), self._timeout, Transient)
 
     def alter_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set settings of topics; None returns a setting to the broker's default, what is not named stays."""
@@ -185,11 +201,13 @@ class Admin:
         deletion = UserScramCredentialDeletion(account, ScramMechanism.SCRAM_SHA_512)
         self._wait(self._client.alter_user_scram_credentials([deletion]), f"removing account {account}")
 
+    @_asked_again
     def end_offsets(self, topic: str, isolation: clients.Isolation) -> dict[int, int]:
         """Where each partition ends: the log end (read_uncommitted) or the last stable offset (read_committed)."""
         level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(topic, OffsetSpec.latest(), level)  # type: ignore[no-untyped-call]
 
+    @_asked_again
     def ends(self, topics: Collection[str]) -> dict[tuple[str, int], int]:
         """The last stable offset of every partition of these topics, as far as they exist, in one request."""
         with explained(self._connection, "reading the ends of topics"):
@@ -210,6 +228,7 @@ class Admin:
             )
             return {(place.topic, place.partition): future.result().offset for place, future in answers.items()}
 
+    @_asked_again
     def start_offsets(self, topic: str) -> dict[int, int]:
         """Where each partition begins now."""
         return self._offsets(topic, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call]
@@ -242,16 +261,6 @@ class Admin:
         """Ask the leaders of new topics; until they have heard from the controller they know nothing of them."""
         if missing := set(topics) - {topic for topic, _ in self.ends(topics)}:
             raise BrokerBusy(f"creating topic {min(missing)}: no broker lists it yet", "UNKNOWN_TOPIC_OR_PART")
-
-    def _until_ready(self, request: Callable[[], None]) -> None:
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                return request()
-            except (BrokerBusy, BrokerUnreachable):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(RETRY_SECONDS)
 
     def _wait(self, futures: Mapping[T, Future[object]], doing: str) -> None:
         with explained(self._connection, doing):

@@ -6,10 +6,9 @@ for access rules by an account that may not look, it returns an empty list; aske
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from kafka.errors import for_code  # type: ignore[import-untyped]
 from kafka.protocol.admin import (  # type: ignore[import-untyped]
@@ -30,10 +29,8 @@ from kafka.protocol.producer import InitProducerIdRequest  # type: ignore[import
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import PASSING, BrokerBusy, refused
+from bianhe.infra.kafka.retry import patiently
 from bianhe.infra.kafka.session import Message, Session, check_login
-
-RETRY_SECONDS: Final = 0.02
-T = TypeVar("T")
 
 _ANY: Final = 1
 _UNKNOWN_MEMBER: Final = 25
@@ -165,7 +162,7 @@ def fence(connection: Connection, transactional_id: str, transaction_timeout: fl
         _check(answer.error_code, doing, connection)
         return int(answer.producer_epoch)
 
-    return _patiently(attempt, timeout)
+    return patiently(attempt, timeout)
 
 
 def leave_group(connection: Connection, group: str, instance: str, timeout: float = 5.0) -> bool:
@@ -183,7 +180,7 @@ def leave_group(connection: Connection, group: str, instance: str, timeout: floa
         _check(code, doing, connection)
         return True
 
-    return _patiently(attempt, timeout)
+    return patiently(attempt, timeout)
 
 
 def _access_rules_of(connection: Connection, address: str) -> frozenset[AccessRule]:
@@ -246,14 +243,3 @@ def _check(code: int, doing: str, connection: Connection) -> None:
     if name in PASSING:
         raise BrokerBusy(f"{doing}: {name}", name, cure="try again")
     raise refused(name, doing, connection.account)
-
-
-def _patiently(attempt: Callable[[], T], timeout: float) -> T:
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            return attempt()
-        except BrokerBusy:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(RETRY_SECONDS)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # it has types and no __all__
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import clients, raw
@@ -27,6 +30,30 @@ def test_a_topic_is_listed_with_its_partitions_and_the_settings_that_differ(brok
         admin.alter_configs({name: {"retention.ms": None, "max.message.bytes": "2097152"}})
         changed = Topic(3, {"cleanup.policy": "compact,delete", "max.message.bytes": "2097152"})
         assert eventually(lambda: admin.topics().get(name) == changed)
+
+
+def test_a_busy_broker_is_asked_again_for_the_ends_of_a_topic(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = fresh("topic")
+    create_topic(broker, name)
+    with Admin(broker.connection()) as admin:
+        client = admin._client
+        answers: list[Future[object]] = [Future(), Future()]
+        for answer, code in zip(
+            answers, (KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION), strict=True
+        ):
+            answer.set_exception(KafkaException(KafkaError(code)))
+
+        def just_started(
+            places: dict[TopicPartition, OffsetSpec], **options: object
+        ) -> dict[TopicPartition, Future[object]]:
+            return dict.fromkeys(places, answers.pop()) if answers else really(places, **options)
+
+        really = client.list_offsets
+        monkeypatch.setattr(client, "list_offsets", just_started)
+        assert admin.end_offsets(name, "read_uncommitted") == {0: 0}
+        assert not answers
 
 
 def test_kafkas_own_topics_are_not_listed(broker: EmbeddedBroker) -> None:
