@@ -46,8 +46,9 @@ def latency(
     rate: Annotated[list[int] | None, typer.Option(min=1, help="events a second; may be given again")] = None,
 ) -> None:
     """From the provider's hands to the subscriber's at given rates; about two minutes."""
+    rates, seconds, rounds = rate or [1000, 5000], 10.0, 1 if quick else 3
     with _folder() as folder:
-        _report(lambda: latency_bench.measure(folder, rate or [1000, 5000], 10.0 if quick else 40.0), output)
+        _report(lambda: latency_bench.measure(folder, rates, seconds, rounds, _tell), output)
 
 
 @app.command()
