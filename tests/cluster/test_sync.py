@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from bianhe.infra.cli import app
+from bianhe.infra.cli.commands import app
 from bianhe.infra.cli.console import Exit
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.kafka import raw

@@ -8,13 +8,16 @@ from importlib import metadata
 
 import pytest
 
-from bianhe.infra.cli import COMMANDS, command
+from bianhe.infra.cli.commands import COMMANDS, command
+from bianhe.infra.cli.console import Exit
 
 HEAVY = {"alembic", "confluent_kafka", "fastapi", "kafka", "pydantic", "sqlalchemy"}
 
 
 def run(*arguments: str, then: str = "") -> subprocess.CompletedProcess[str]:
-    program = f"from bianhe.infra.cli import app; app({list(arguments)}, standalone_mode=False); import sys; {then}"
+    program = (
+        f"from bianhe.infra.cli.commands import app; app({list(arguments)}, standalone_mode=False); import sys; {then}"
+    )
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
 
 
@@ -33,3 +36,20 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_the_version_is_the_packages_own() -> None:
     assert run("--version").stdout == f"bianhe {metadata.version('bianhe')}\n"
+
+
+def test_ctrl_c_while_the_command_is_still_being_imported_leaves_no_trace() -> None:
+    program = """
+import builtins
+from bianhe.infra.cli import main
+
+def pressed(name, *rest, importing=builtins.__import__):
+    if name.startswith("typer"):
+        raise KeyboardInterrupt
+    return importing(name, *rest)
+
+builtins.__import__ = pressed
+main()
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stderr) == (Exit.INTERRUPTED, "stopped\n")
