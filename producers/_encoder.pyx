@@ -14,10 +14,13 @@ from bianhe.schemas.identifiers import citizen_id, uscc
 
 cdef extern from "Python.h":
     ctypedef struct PyObject
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    void* PyUnicode_DATA(object text)
 
 cdef enum:
     ROOM = 65536
     NUMBER = 10  # bytes of a long at most
+    ID = 36  # characters of an event's id
     NONE = 99
 
 ctypedef bint (*Check)(const unsigned char*, Py_ssize_t) noexcept
@@ -56,16 +59,26 @@ cdef class Encoder:
     def __init__(self, table):
         self.fields = tuple([Field(*row) for row in table])
 
-    def __call__(self, bytes head not None, int64_t millis, items):
+    def __call__(self, bytes head not None, event_id, bytes kind not None, millis, items):
         cdef unsigned char room[ROOM]
         cdef Py_ssize_t at = PyBytes_GET_SIZE(head), size, known = 0
+        cdef int64_t made
         cdef const char* data
         cdef PyObject* found
         cdef Field field
-        if type(items) is not dict or at > ROOM - 2 * NUMBER:
+        if type(items) is not dict or at + ID + PyBytes_GET_SIZE(kind) > ROOM - 2 * NUMBER:
+            return None
+        if type(event_id) is not str or not PyUnicode_IS_COMPACT_ASCII(event_id) or PyUnicode_GET_LENGTH(event_id) != ID:
             return None
         memcpy(room, PyBytes_AS_STRING(head), at)
-        at += long(room + at, millis)
+        made = uuid7_millis(<const unsigned char*>PyUnicode_DATA(event_id))
+        if made < 0:
+            return None
+        memcpy(room + at, PyUnicode_DATA(event_id), ID)
+        at += ID
+        memcpy(room + at, PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind))
+        at += PyBytes_GET_SIZE(kind)
+        at += long(room + at, made if millis is None else <int64_t>millis)
         room[at] = 0  # no objection
         at += 1
         for field in self.fields:
@@ -120,6 +133,26 @@ cdef inline Py_ssize_t long(unsigned char* at, int64_t number) noexcept:
         size += 1
     at[size] = rest
     return size + 1
+
+
+cdef int64_t uuid7_millis(const unsigned char* text) noexcept:
+    """The time in 36 characters; -1 where they are no UUID of version 7 in small letters."""
+    cdef int place, digit
+    cdef int64_t millis = 0
+    for place in range(ID):
+        if place == 8 or place == 13 or place == 18 or place == 23:
+            if text[place] != c"-":
+                return -1
+            continue
+        if c"0" <= text[place] <= c"9":
+            digit = text[place] - c"0"
+        elif c"a" <= text[place] <= c"f":
+            digit = text[place] - c"a" + 10
+        else:
+            return -1
+        if place < 13:
+            millis = millis << 4 | digit
+    return millis if text[14] == c"7" and (c"8" <= text[19] <= c"9" or c"a" <= text[19] <= c"b") else -1
 
 
 cdef bint is_citizen_id(const unsigned char* text, Py_ssize_t size) noexcept:

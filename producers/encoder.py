@@ -6,6 +6,7 @@ fastavro, which say what is wrong or encode it. Compiled (`_encoder.pyx`) where 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -26,12 +27,14 @@ except ImportError:  # installed where no compiler was
 
 COMPILED: Final = Encoder is not None
 
-Encode = Callable[[bytes, int, Mapping[str, Any]], bytes | None]
-"""From a head, the event's time in milliseconds and its items to a record's value with no objection; None if unsure."""
+Encode = Callable[[bytes, str, bytes, int | None, Mapping[str, Any]], bytes | None]
+"""From a head, the event's id, its kind in Avro, its time in milliseconds (None: the one in the id) and its items to a
+record's value with no objection; None if unsure."""
 
 Written = Callable[[Any], bytes | None]
 """A value of an item as Avro; None where unsure."""
 
+_UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _NULL: Final = b"\x00"
 _PRESENT: Final = b"\x02"
 _REMEMBERED_MAX: Final = 50_000
@@ -85,9 +88,13 @@ def _row(item: Item, check: Check) -> Row:
 def in_python(rows: Sequence[Row]) -> Encode:
     """What `_encoder.pyx` does, in Python."""
 
-    def encode(head: bytes, millis: int, items: Mapping[str, Any]) -> bytes | None:
-        pieces, known = [head, wire.long(millis), _NULL], 0
-        for name, nullable, kind, most, fault, written in rows:
+    def encode(head: bytes, event_id: str, kind: bytes, millis: int | None, items: Mapping[str, Any]) -> bytes | None:
+        if not _UUID7.fullmatch(event_id):
+            return None
+        if millis is None:
+            millis = int(event_id[:8] + event_id[9:13], 16)
+        pieces, known = [head, event_id.encode(), kind, wire.long(millis), _NULL], 0
+        for name, nullable, type_, most, fault, written in rows:
             value = items.get(name)
             known += name in items
             if value is None:
@@ -95,7 +102,7 @@ def in_python(rows: Sequence[Row]) -> Encode:
                     return None
                 pieces.append(_NULL)
                 continue
-            if kind is not None and type(value) is not kind:
+            if type_ is not None and type(value) is not type_:
                 return None
             if written is None:
                 if len(value) > most or "\0" in value or (fault is not None and fault(value) is not None):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
+from datetime import date, datetime, timedelta
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -24,7 +24,7 @@ from bianhe.infra.schema_registry import SchemaRegistry
 from bianhe.infra.settings import Profile, read_secret
 from bianhe.producers.importers import REMOVED, Change, Reject
 from bianhe.producers.keys import InvalidSecret, secret_of
-from bianhe.producers.publisher import RANDOM_BYTES, Event, Record, Writer, uuid7
+from bianhe.producers.publisher import Event, EventIds, Record, Writer
 from bianhe.producers.validation import InvalidEvent
 from bianhe.schemas import names
 from bianhe.schemas.contract import Contract, Derivation
@@ -34,7 +34,7 @@ DELIVERY_SECONDS = 120.0
 LINGER_MS = 20
 """How long a batch waits for more."""
 _FULL_QUEUE_WAIT = 0.2
-_IDS_AT_ONCE = 500
+_DAY_MS = 86_400_000
 _POLL_SECONDS = 0.005
 """How often receipts are taken in while events are sent one after the other."""
 
@@ -81,10 +81,17 @@ class Publisher:
         self._connection = Connection(profile.bootstrap, profile.department, password, profile.ca_file)
         check_login(self._connection)
         self._registry = SchemaRegistry(profile.registry, profile.department, password, ca_file=profile.ca_file)
-        self._producer = clients.producer(
-            self._connection, linger_ms=LINGER_MS, delivery_timeout=delivery_timeout, on_error=self._note
+        self._open = partial(
+            clients.producer,
+            self._connection,
+            linger_ms=LINGER_MS,
+            delivery_timeout=delivery_timeout,
+            on_error=self._note,
         )
-        self._delivered = 0
+        self._receipts = False
+        self._producer = self._open(reports=False)
+        self._sent = 0
+        self._failed = 0
         self._failures: Counter[str] = Counter()
         self._login_error: KafkaError | None = None
         self._polled = -_POLL_SECONDS
@@ -112,7 +119,7 @@ class Publisher:
     @property
     def delivered(self) -> int:
         """How many records Kafka has acknowledged so far."""
-        return self._delivered
+        return self._sent - self._failed - len(self._producer)
 
     def resource(self, name: str) -> ResourcePublisher:
         """Publish to a resource under its newest contract; raises NotAProvider, InvalidContract or InvalidSecret."""
@@ -136,7 +143,11 @@ class Publisher:
         """Hand a record to the background; waits while its queue is full."""
         if self._failures:
             self.flush()
-        deliver = self._acknowledged if on_receipt is None else partial(self._receipt, on_receipt)
+        if on_receipt is None:
+            deliver: Callable[[KafkaError | None, Message], None] = self._answered
+        else:
+            self._report_success()
+            deliver = partial(self._receipt, on_receipt)
         while True:
             try:
                 self._producer.produce(topic, record.value, record.key, on_delivery=deliver)
@@ -147,19 +158,25 @@ class Publisher:
                     raise
             else:
                 break
+        self._sent += 1
         if (now := time.monotonic()) - self._polled > _POLL_SECONDS:
             self._polled = now
             self._producer.poll(0)
 
-    def _acknowledged(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self._delivered += 1
-        else:
+    def _report_success(self) -> None:
+        """From the first receipt that somebody wants, have all of them told: that costs most of an event."""
+        if not self._receipts:
+            self.flush()  # two producers keep no order
+            self._producer, self._receipts = self._open(), True
+
+    def _answered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
             fault = explain(self._login_error or error, self._connection, f"writing {message.topic()}")
             self._failures[str(fault)] += 1
+            self._failed += 1
 
     def _receipt(self, on_receipt: OnReceipt, error: KafkaError | None, message: Message) -> None:
-        self._acknowledged(error, message)
+        self._answered(error, message)
         if error is None:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None
@@ -174,7 +191,7 @@ class Publisher:
     def _raise_failures(self) -> None:
         failures, self._failures = self._failures, Counter()
         if failures:
-            raise NotDelivered(self._delivered, failures)
+            raise NotDelivered(self.delivered, failures)
 
     def _source_topic(self, resource: str) -> str:
         with explained(self._connection, "listing topics"):
@@ -211,7 +228,7 @@ class ResourcePublisher:
     def __init__(self, publisher: Publisher, writer: Writer) -> None:
         self._publisher = publisher
         self._writer = writer
-        self._randomness = _randomness()
+        self._ids = EventIds(os.urandom)
 
     @property
     def contract(self) -> Contract:
@@ -243,9 +260,12 @@ class ResourcePublisher:
         Raises InvalidEvent at once; sends in the background. Without `event_time` it is now, without `event_id` a new
         UUIDv7. `case` is the objection that a correction answers. Raises NotDelivered if an earlier record failed.
         """
-        now = clock.now()
-        event_id = event_id or uuid7(int(now.timestamp() * 1000), next(self._randomness))
-        record = self._writer.event(items, Event(event_id, kind, event_time or now, case), now.date())
+        millis = clock.millis()
+        if not event_id:
+            event_id = self._ids.new(millis)
+        elif event_time is None:
+            event_time = clock.now()
+        record = self._writer.event(items, Event(event_id, kind, event_time, case), _date(millis // _DAY_MS))
         self._publisher.send(self._writer.topic, record, on_receipt)
 
     def remove(self, natural: str | Mapping[str, Any], *, on_receipt: OnReceipt | None = None) -> None:
@@ -257,12 +277,10 @@ class ResourcePublisher:
         self._publisher.send(self._writer.topic, record, on_receipt)
 
 
-def _randomness() -> Iterator[bytes]:
-    """What makes event ids unique; the system is asked once for many of them."""
-    while True:
-        pool = os.urandom(_IDS_AT_ONCE * RANDOM_BYTES)
-        for start in range(0, len(pool), RANDOM_BYTES):
-            yield pool[start : start + RANDOM_BYTES]
+@lru_cache(maxsize=1)
+def _date(days: int) -> date:
+    """A day by its number since 1970."""
+    return date(1970, 1, 1) + timedelta(days)
 
 
 @dataclass

@@ -5,7 +5,7 @@ The algorithm is written out for other languages in `infra/docs/keys.md`, with v
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import re
 import unicodedata
@@ -24,6 +24,7 @@ SEPARATOR: Final = "\x1f"
 
 _CAPITALS: Final = {small: small - 32 for small in range(ord("a"), ord("z") + 1)}
 _BLOCK: Final = 64
+_URL: Final = bytes.maketrans(b"+/", b"-_")
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -40,6 +41,7 @@ class EntityKeys:
         if rule.derivation is Derivation.HMAC and secret is None:
             raise InvalidSecret("the contract derives its keys with a secret, and none was given")
         self.rule: Final = rule
+        self._first, *self._others = rule.items
         self._derived: Final = None if rule.derivation is Derivation.NATURAL else deriving(secret or b"")
 
     def __repr__(self) -> str:
@@ -47,19 +49,26 @@ class EntityKeys:
 
     def key(self, items: Mapping[str, object], today: date) -> str:
         """The entity key; raises InvalidEvent where a key item is no text or its key may not be on the bus."""
-        parts = []
-        for name in self.rule.items:
-            value = items.get(name)
-            if not isinstance(value, str) or not value:
-                raise InvalidEvent(name, "identifies the entity and must be text that is not empty")
-            if self._derived is None:
-                return _natural(name, value, today)
-            part = normalised(value)
-            if not part or not part.isprintable():
-                raise InvalidEvent(name, "identifies the entity and is blank or holds a control character")
-            parts.append(part)
-        assert self._derived is not None
-        return self._derived(SEPARATOR.join(parts))
+        if self._derived is None:
+            return _natural(self._first, _text(self._first, items), today)
+        text = _part(self._first, items)
+        for name in self._others:
+            text += SEPARATOR + _part(name, items)
+        return self._derived(text)
+
+
+def _text(name: str, items: Mapping[str, object]) -> str:
+    value = items.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidEvent(name, "identifies the entity and must be text that is not empty")
+    return value
+
+
+def _part(name: str, items: Mapping[str, object]) -> str:
+    part = normalised(_text(name, items))
+    if not part or not part.isprintable():
+        raise InvalidEvent(name, "identifies the entity and is blank or holds a control character")
+    return part
 
 
 def normalised(part: str) -> str:
@@ -79,7 +88,7 @@ def deriving(secret: bytes) -> Callable[[str], str]:
         within, around = inner.copy(), outer.copy()
         within.update(text.encode())
         around.update(within.digest())
-        return base64.urlsafe_b64encode(around.digest())[:43].decode()
+        return binascii.b2a_base64(around.digest(), newline=False).translate(_URL, b"=").decode()
 
     return derived
 

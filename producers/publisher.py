@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
@@ -21,11 +20,12 @@ from bianhe.schemas.contract import EVENT_KINDS, EVENT_NAMES, Contract
 VALUE_BYTES_MAX: Final = 1_000_000
 """What the router accepts of a source record (design 3.1)."""
 CASE_CHARACTERS_MAX: Final = 64
-RANDOM_BYTES: Final = 10
-"""In an event's id."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_RANDOM_BYTES: Final = 10
+"""In an event's id."""
+_IDS_AT_ONCE: Final = 500
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _KINDS: Final = {kind: wire.long(number) for number, kind in enumerate(EVENT_KINDS)}
 
 
@@ -41,7 +41,8 @@ class Event(NamedTuple):
 
     id: str
     kind: str
-    time: datetime
+    time: datetime | None = None
+    """None where it is the one in the id."""
     case: str | None = None
 
 
@@ -69,20 +70,20 @@ class Writer:
 
     def event(self, items: Mapping[str, Any], event: Event, today: date) -> Record:
         """The record of an event; raises InvalidEvent where contract, key or size forbid it."""
-        kind, millis = _KINDS.get(event.kind), _millis(event.time)
-        if kind is not None and millis is not None and event.case is None and _UUID7.fullmatch(event.id):
-            value = self.encode(self.prefix + event.id.encode() + kind, millis, items)
+        kind, millis = _KINDS.get(event.kind), None if event.time is None else _millis(event.time)
+        if kind is not None and event.case is None and (millis is not None or event.time is None):
+            value = self.encode(self.prefix, event.id, kind, millis, items)
             if value is not None and len(value) <= VALUE_BYTES_MAX:
                 return Record(self.keys.key(items, today), value)
         return self._event_by_the_book(items, event, today)
 
     def _event_by_the_book(self, items: Mapping[str, Any], event: Event, today: date) -> Record:
         """One check after the other, to say what is wrong, or to encode what the quick way leaves to this one."""
-        _check_event(event)
+        time = _checked(event)
         self.validate(items)
         key = self.keys.key(items, today)
         out = BytesIO()
-        fields = dict(zip(EVENT_NAMES, (event.id, event.kind, event.time, event.case), strict=True))
+        fields = dict(zip(EVENT_NAMES, (event.id, event.kind, time, event.case), strict=True))
         schemaless_writer(out, self.schema, {**fields, **items})
         value = wire.frame(self.schema_id, out.getvalue())
         if len(value) > VALUE_BYTES_MAX:
@@ -103,9 +104,40 @@ class Writer:
 
 def uuid7(millis: int, randomness: bytes) -> str:
     """A UUIDv7 (RFC 9562 §5.7) from milliseconds since 1970 and 10 random bytes."""
-    digits = (millis.to_bytes(6, "big") + randomness).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return _timed(millis) + _random(randomness.hex())
+
+
+class EventIds:
+    """Makes new event ids; `randomness` gives so many random bytes, and is asked once for many ids."""
+
+    def __init__(self, randomness: Callable[[int], bytes]) -> None:
+        self._random = _randoms(randomness)
+        self._millis = -1
+        self._timed = ""
+
+    def new(self, millis: int) -> str:
+        """A UUIDv7 from milliseconds since 1970."""
+        if millis != self._millis:
+            self._millis, self._timed = millis, _timed(millis)
+        return self._timed + next(self._random)
+
+
+def _randoms(randomness: Callable[[int], bytes]) -> Iterator[str]:
+    while True:
+        digits = randomness(_IDS_AT_ONCE * _RANDOM_BYTES).hex()
+        for start in range(0, len(digits), 2 * _RANDOM_BYTES):
+            yield _random(digits[start : start + 2 * _RANDOM_BYTES])
+
+
+def _timed(millis: int) -> str:
+    """An id as far as its time and version say it."""
+    digits = f"{millis:012x}"
+    return f"{digits[:8]}-{digits[8:]}-7"
+
+
+def _random(digits: str) -> str:
+    """The rest of an id."""
+    return f"{digits[1:4]}-{_VARIANTS[digits[4]]}{digits[5:8]}-{digits[8:]}"
 
 
 def _millis(time: datetime) -> int | None:
@@ -117,16 +149,18 @@ def _millis(time: datetime) -> int | None:
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
-def _check_event(event: Event) -> None:
+def _checked(event: Event) -> datetime:
+    """The time of an event whose fields are right."""
     if event.kind not in EVENT_KINDS:
         raise InvalidEvent("event_kind", f"is none of {', '.join(EVENT_KINDS)}")
-    if event.time.tzinfo is None:
+    if event.time is not None and event.time.tzinfo is None:
         raise InvalidEvent("event_time", "has no offset from UTC")
     if event.case is not None and not (0 < len(event.case) <= CASE_CHARACTERS_MAX and event.case.isprintable()):
         raise InvalidEvent("event_case", f"must be 1 to {CASE_CHARACTERS_MAX} printable characters")
     try:
-        version = UUID(event.id).version
+        made = UUID(event.id)
     except ValueError:
-        version = None
-    if version != 7 or len(event.id) != 36:
+        made = None
+    if made is None or made.version != 7 or len(event.id) != 36:
         raise InvalidEvent("event_id", "is no UUID of version 7")
+    return event.time or _EPOCH + timedelta(milliseconds=made.int >> 80)

@@ -62,7 +62,7 @@ def run(
 
     writer: _Writer
     if kind is Kind.PLAIN_WRITER:
-        writer = _Writer(clients.producer(connection, reports=False), topics)
+        writer = _Writer(clients.producer(connection, reports=False, queue=clients.QUEUE_MAX), topics)
     else:
         id = f"bench.{kind.replace(' ', '-')}.{views}.{worker}"
         writer = _Transactions(clients.transactional_producer(connection, id), topics)

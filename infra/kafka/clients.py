@@ -29,6 +29,8 @@ Start = Literal["earliest", "error"]
 
 Options = dict[str, str | int | float | bool | Callable[[KafkaError], None]]
 
+QUEUE_MAX = 1_000_000
+"""Records that wait to be sent; 256 MB of them at most."""
 RECORD_BYTES_MAX = 4_000_000
 """Above every topic's own limit: the topic decides what is too large."""
 
@@ -39,17 +41,19 @@ def producer(
     linger_ms: int = 5,
     delivery_timeout: float = 120.0,
     reports: bool = True,
+    queue: int = 100_000,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> Producer:
     """A producer that neither doubles nor reorders; each record's delivery callback is called.
 
-    A record is tried again for `delivery_timeout` seconds and then reported as not delivered. Without `reports` nobody
-    is told of success, and the queue is as long as a transactional producer's.
+    A record is tried again for `delivery_timeout` seconds and then reported as not delivered. Without `reports`
+    callbacks are called for failures alone. What waits is in memory: a file of any size takes a `queue` of it.
     """
-    options: Options = {"delivery.timeout.ms": int(delivery_timeout * 1000), "delivery.report.only.error": not reports}
-    if reports:
-        # What waits is in memory: a file of any size is published in as much of it as these take.
-        options["queue.buffering.max.messages"] = 100_000
+    options: Options = {
+        "delivery.timeout.ms": int(delivery_timeout * 1000),
+        "delivery.report.only.error": not reports,
+        "queue.buffering.max.messages": queue,
+    }
     return Producer(_producing(connection, linger_ms, on_error) | options, logger=LOGGER)
 
 
@@ -135,7 +139,7 @@ def _producing(connection: Connection, linger_ms: int, on_error: Callable[[Kafka
         "linger.ms": linger_ms,
         "batch.size": 1_000_000,
         "batch.num.messages": 10_000,
-        "queue.buffering.max.messages": 1_000_000,
+        "queue.buffering.max.messages": QUEUE_MAX,
         "queue.buffering.max.kbytes": 262_144,
         "message.max.bytes": RECORD_BYTES_MAX,
     }

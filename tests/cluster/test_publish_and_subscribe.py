@@ -63,12 +63,12 @@ def test_each_department_gets_its_own_view_and_restarts_where_it_stopped(city: E
     moved = {"citizen_id": number(1), "name": "张某某", "residence_division": "410212"}
     with Publisher.from_profile(city.profile(PROVIDER)) as publisher:
         population = publisher.resource("population")
-        population.publish(person(**moved), "CREATED", on_receipt=receipts.append)
+        population.publish(person(**moved), "CREATED")  # the first receipt is asked for in the middle
         population.publish(person(**moved | {"residence_division": "410202"}), on_receipt=receipts.append)
         population.publish(person(**moved | {"status": "2"}), case="Y-2026-0001", on_receipt=receipts.append)
         population.remove(number(1), on_receipt=receipts.append)
     assert publisher.delivered == 4
-    assert [receipt.topic for receipt in receipts] == ["source.population.v1"] * 4
+    assert [receipt.topic for receipt in receipts] == ["source.population.v1"] * 3
     assert [receipt.offset for receipt in receipts] == sorted(receipt.offset for receipt in receipts)
 
     events = received(city, OPEN_READER, 2) + received(city, OPEN_READER, 2)

@@ -23,6 +23,7 @@ from support.rows import SECRET, UNIT, number
 RESOURCES = ("population", "legal-entity", "geospatial", "licence")
 ID = uuid7(1_795_000_000_000, bytes(10))
 TODAY = date(2026, 11, 28)
+TIMES = [None, datetime(2026, 11, 28, 9, 0, 0, 123_999, UTC), datetime(1, 1, 1, tzinfo=UTC)]
 IDENTIFIERS = {
     "citizen-id": [number(), citizen_id.make("410202", date(1990, 2, 28), 17)],
     "uscc": [UNIT, uscc.make("91", "410200", "MA000001")],
@@ -104,7 +105,7 @@ def test_the_quick_way_writes_what_the_slow_one_writes_and_the_slow_one_refuses(
     event = Event(
         data.draw(st.sampled_from([ID, ID.upper(), "no-id"])),
         data.draw(st.sampled_from([*EVENT_KINDS, "REMOVED"])),
-        data.draw(st.sampled_from([datetime(2026, 11, 28, 9, 0, 0, 123_999, UTC), datetime(1, 1, 1, tzinfo=UTC)])),
+        data.draw(st.sampled_from(TIMES)),
         data.draw(st.sampled_from([None, "Y-2026-0001", ""])),
     )
     values = data.draw(items(resource))
@@ -124,7 +125,7 @@ def outcome(write: Any, values: dict[str, Any], event: Event) -> Any:
 def test_a_usual_event_goes_the_quick_way(resource: str) -> None:
     values = {item.name: _some(item) for item in writer(resource).contract.items}
     for way in (writer(resource), in_python_alone(resource)):
-        assert way.encode(b"", 0, values) is not None
+        assert way.encode(b"", ID, b"\0", 0, values) is not None
 
 
 def _some(item: Item) -> Any:
@@ -166,4 +167,4 @@ def test_a_check_that_is_compiled_takes_what_the_one_that_explains_takes(numbers
     sound = {item.name: _some(item) for item in writer("population").contract.items}
     right = citizen_id.fault(numbers["citizen_id"]) is None and uscc.fault(numbers["source_unit"]) is None
     for way in (writer("population"), in_python_alone("population")):
-        assert (way.encode(b"", 0, sound | numbers) is not None) == right
+        assert (way.encode(b"", ID, b"\0", 0, sound | numbers) is not None) == right

@@ -11,7 +11,7 @@ from fastavro import parse_schema, schemaless_reader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bianhe.producers.publisher import VALUE_BYTES_MAX, Event, Writer, uuid7
+from bianhe.producers.publisher import VALUE_BYTES_MAX, Event, EventIds, Writer, uuid7
 from bianhe.producers.validation import InvalidEvent
 from bianhe.schemas import wire
 from bianhe.schemas.contract import Contract, shipped
@@ -96,5 +96,7 @@ def test_a_natural_key_needs_no_secret() -> None:
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
 def test_a_uuid7_begins_with_its_time(millis: int, randomness: bytes) -> None:
-    made = UUID(uuid7(millis, randomness))
+    drawn = uuid7(millis, randomness)
+    assert EventIds(lambda count: (randomness * count)[:count]).new(millis) == drawn
+    made = UUID(drawn)
     assert (made.version, made.variant, made.int >> 80) == (7, "specified in RFC 4122", millis)
