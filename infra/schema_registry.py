@@ -5,13 +5,13 @@ from __future__ import annotations
 import ssl
 from collections import OrderedDict
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import httpx2
 from pydantic import SecretStr
 
+from bianhe.infra.closing import Closing
 from bianhe.schemas.errors import Rejected, Transient
 
 CACHED_MAX: Final = 1000
@@ -43,7 +43,7 @@ def answers(url: str) -> bool:
         return False
 
 
-class SchemaRegistry:
+class SchemaRegistry(Closing):
     """A client of one registry, with Basic authentication; use it in a `with` block or close it.
 
     Raises RegistryUnreachable, RegistryRefused and UnknownSchema. A schema never changes under its id, so ids are
@@ -64,14 +64,6 @@ class SchemaRegistry:
             trust_env=False,
             headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._client.close()

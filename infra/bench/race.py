@@ -15,6 +15,7 @@ from bianhe.infra.bench import contestants
 from bianhe.infra.bench.city import PARTITIONS, WORKERS, City, Source
 from bianhe.infra.bench.contestants import Kind
 from bianhe.infra.bench.figures import Figure, Sample, figure
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.schemas.errors import Transient
@@ -120,7 +121,7 @@ def rounds_of(
     return measured
 
 
-class _Watch:
+class _Watch(Closing):
     """Samples the stable end of one topic of many, which stands for them all, and the processes' CPU."""
 
     def __init__(self, city: City, places: Sequence[tuple[str, int]]) -> None:
@@ -129,10 +130,7 @@ class _Watch:
         self._consumer = clients.end_consumer(city.broker.connection(), "bench", "read_committed")
         self._base = self._end()
 
-    def __enter__(self) -> _Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._consumer.close()
 
     def until(self, records: int, pids: Sequence[int], views: int) -> list[Sample]:

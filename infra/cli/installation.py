@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import cached_property
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy import Engine
 
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.components import component
 from bianhe.infra.kafka.connection import Connection
@@ -19,18 +18,13 @@ from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
 
-class Installation:
+class Installation(Closing):
     """The settings of this machine and what they lead to. Use it in a `with` block; every part may raise a BusError."""
 
     def __init__(self) -> None:
         self._open = ExitStack()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._open.close()
 
     @cached_property

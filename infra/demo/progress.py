@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from types import TracebackType
-from typing import Self
 
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.schemas import names
 from bianhe.schemas.records.journal import JournalEntry
 
 
-class Journal:
+class Journal(Closing):
     """Totals over the journal, brought up to date by `read`. Use it in a `with` block."""
 
     def __init__(self, connection: Connection, partitions: int) -> None:
@@ -26,12 +25,7 @@ class Journal:
             LogReader(connection, names.JOURNAL, partition, group=connection.account) for partition in range(partitions)
         ]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         for reader in self._readers:
             reader.close()
 

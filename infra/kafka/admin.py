@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import wraps
-from types import TracebackType
-from typing import Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has types and no __all__
@@ -31,6 +30,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has type
 )
 from pydantic import SecretStr
 
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.connection import Connection
@@ -75,7 +75,7 @@ class Replicas:
     in_sync: int
 
 
-class Admin:
+class Admin(Closing):
     """The administrator's requests, each waited for. Raises the errors of `bianhe.infra.kafka.errors`.
 
     Opening it logs in first, so a wrong password or a broker that is down is said at once.
@@ -87,12 +87,7 @@ class Admin:
         self._timeout = timeout
         self._client = clients.admin(connection)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         # The client has no close; the last lines of its log are fetched, then its threads end with the object.
         self._client.poll(0)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import explained, unreachable
@@ -25,7 +25,7 @@ class LogRecord(NamedTuple):
     time: int
 
 
-class LogReader:
+class LogReader(Closing):
     """Reads a partition from `start` on, each time to where it ends now. Use it in a `with` block.
 
     The account needs READ on the topic and DESCRIBE on the group, which is never joined; nothing is committed.
@@ -50,14 +50,6 @@ class LogReader:
         # A client of its own, which never fetches: behind a waiting fetch the question takes as long as the wait.
         self._asker = clients.end_consumer(connection, group, isolation)
         self.position = start
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._reader.close()

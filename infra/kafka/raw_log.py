@@ -8,13 +8,13 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from kafka.errors import for_code  # type: ignore[import-untyped]
 from kafka.protocol.consumer import FetchRequest, ListOffsetsRequest  # type: ignore[import-untyped]
 from kafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
 
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import refused
 from bianhe.infra.kafka.session import Message, Session
@@ -29,7 +29,7 @@ _HEAD: Final = struct.Struct(">qi")
 _TIMESTAMPS: Final = {"start": -2, "end": -1, "stable": -1}
 
 
-class RawLogs:
+class RawLogs(Closing):
     """Reads partitions from their leaders. Use it in a `with` block; not for several threads.
 
     The account must be allowed to read the topics. Raises BrokerUnreachable, LoginRefused and RefusedByBroker.
@@ -41,12 +41,7 @@ class RawLogs:
         self.leaders: Mapping[Place, str] = self._find_leaders()
         """Every partition of the cluster that the account may see, with its leader's address."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         for session in self._sessions.values():
             session.close()
 

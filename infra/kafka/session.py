@@ -9,13 +9,13 @@ import socket
 import ssl
 import struct
 import time
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from kafka.net.sasl.scram import ScramClient  # type: ignore[import-untyped]
 from kafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest  # type: ignore[import-untyped]
 
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused, login_refused, unreachable
 
@@ -25,7 +25,7 @@ Message = Any
 """A request or response of kafka-python, which ships no types."""
 
 
-class Session:
+class Session(Closing):
     """A connection to the first of the given addresses that answers, logged in. Use it in a `with` block.
 
     Raises BrokerUnreachable and LoginRefused. Not for several threads.
@@ -51,14 +51,6 @@ class Session:
             self._socket.close()
             raise
         self.since: Final = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the connection up."""

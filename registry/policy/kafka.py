@@ -8,8 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from uuid import uuid4
 
 import structlog
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from bianhe.infra import telemetry
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.components import POLICY_KEYS, policy_keys
 from bianhe.infra.kafka.connection import Connection
@@ -62,7 +62,7 @@ class StillNeeded(Rejected):
     """A key that signed the end of the log cannot be unpinned yet."""
 
 
-class PolicyLog:
+class PolicyLog(Closing):
     """The policy log as far as it was read: the fold, and which ids stand on it. Use it in a `with` block.
 
     The account needs READ on the topic and on a group of its own name. Raises NoPinnedKeys where the connection says
@@ -78,14 +78,6 @@ class PolicyLog:
         """Every record on the log."""
         self.numbers: dict[str, int] = {}
         """Their numbers, by id."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._stable.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import structlog
 from confluent_kafka import KafkaError
@@ -14,6 +13,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
 from bianhe.infra import clock
+from bianhe.infra.closing import Closing
 from bianhe.infra.kafka import clients, raw, transactions
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
@@ -111,7 +111,7 @@ def gather(connection: Connection, claimed: Receipt) -> Evidence:
     return Evidence(ends, starts, brokers)
 
 
-class Revocations:
+class Revocations(Closing):
     """Decides and takes the steps of revocations. Use it in a `with` block, or close it."""
 
     def __init__(self, connection: Connection, engine: Engine) -> None:
@@ -124,14 +124,6 @@ class Revocations:
         self._terms_at = 0.0
         self._hanging_at: dict[str, float] = {}
         """By topic: when to look next for what keeps its end open."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._policy_log.close()
@@ -278,21 +270,13 @@ def _known_wait(step: Step) -> float:
     return step.millis / 1000 if isinstance(step, WaitForFetches) else 0.0
 
 
-class Acknowledgements:
+class Acknowledgements(Closing):
     """Which policy version each writer of the router has acknowledged. Use it in a `with` block, or close it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._states: dict[int, LogReader] = {}
         self._latest: dict[str, Acknowledgement] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         for state in self._states.values():
