@@ -43,6 +43,8 @@ _ONE_NODE: Final = {
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "4",
+    # A quarter of the heap otherwise, for keys of topics far larger than one node holds.
+    "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
