@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -110,13 +109,23 @@ def explain(error: KafkaError, connection: Connection, doing: str) -> BusError:
     return refused(code, doing, connection.account)
 
 
-@contextmanager
-def explained(connection: Connection, doing: str) -> Iterator[None]:
+class explained:
     """Turn the client library's exceptions inside the block into errors of the bus."""
-    try:
-        yield
-    except KafkaException as error:
-        raise explain(error.args[0], connection, doing) from error
-    except SystemError as error:
-        # Ctrl-C that arrives inside a callback of the client library: the library loses the exception.
-        raise KeyboardInterrupt from error
+
+    __slots__ = ("_connection", "_doing")
+
+    def __init__(self, connection: Connection, doing: str) -> None:
+        self._connection = connection
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KafkaException):
+            raise explain(error.args[0], self._connection, self._doing) from error
+        if isinstance(error, SystemError):
+            # Ctrl-C that arrives inside a callback of the client library: the library loses the exception.
+            raise KeyboardInterrupt from error

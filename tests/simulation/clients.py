@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, TopicPartition
 from simulation.kafka import Cluster, Headers, Member, fault
@@ -15,8 +15,6 @@ from bianhe.consumers.checker.log import Entry, Place
 from bianhe.infra.kafka.connection import Connection
 from bianhe.schemas.names import POLICY
 
-HELD, LOST, UNKNOWN, REFUSED = 0.06, 0.04, 0.03, 0.03
-"""Shares of a request that is held and sent again, whose connection breaks, that is never answered, that is refused."""
 _END = KafkaError(KafkaError._PARTITION_EOF, "end")
 _UNKNOWN = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "unknown")
 Callback = Callable[["GroupConsumer", list[TopicPartition]], None]
@@ -27,7 +25,7 @@ class Seat(Connection):
     """The connection of one simulated process."""
 
     cluster: Cluster = None  # type: ignore[assignment]
-    process: object = None
+    process: Any = None
 
 
 class Message(NamedTuple):
@@ -103,8 +101,11 @@ class Producer:
         self._lines: list[str] = []
 
     def init_transactions(self, timeout: float) -> None:
-        self._world.disturb(self._seat.process)
+        # It takes longer than anything else.
+        for _ in range(3):
+            self._world.disturb(self._seat.process)
         self._epoch = self._cluster.initialise(self._id)
+        self._seat.process.writes_as = self._cluster.coordinators[self._id].producer, self._epoch
 
     def begin_transaction(self) -> None:
         self._world.disturb(self._seat.process)
@@ -128,7 +129,7 @@ class Producer:
     def commit_transaction(self, timeout: float) -> None:
         self._world.disturb(self._seat.process)
         self._send()
-        if self._world.happens(REFUSED):
+        if self._world.happens(self._world.rates.refused):
             raise fault(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, abortable=True)
         self._end(commit=True)
 
@@ -149,21 +150,24 @@ class Producer:
 
     def _end(self, commit: bool) -> None:
         cluster, id, epoch = self._cluster, self._id, self._epoch
-        if self._world.happens(UNKNOWN):
+        if self._world.happens(self._world.rates.unknown):
             if self._world.happens(0.5):
                 cluster.end_transaction(id, epoch, commit)
             else:
                 cluster.late.append(lambda: cluster.end_transaction(id, epoch, commit))
             raise fault(KafkaError._TIMED_OUT, retriable=True)
+        if commit and self._world.happens(self._world.rates.belied):
+            self._lines.append("FAIL: the connection is gone")
+            commit = False
         cluster.end_transaction(id, epoch, commit)
         self._held(lambda: cluster.end_transaction(id, epoch, commit))
 
     def _held(self, request: Callable[[], None]) -> None:
         """The request was given up on a broken connection and sent again: its first copy may still be on its way."""
-        if self._world.happens(HELD):
+        if self._world.happens(self._world.rates.held):
             self._cluster.late.append(request)
             self._lines.append("FAIL: the connection is gone")
-        elif self._world.happens(LOST):
+        elif self._world.happens(self._world.rates.lost):
             self._lines.append("REQTMOUT: a request got no answer")
 
 
@@ -204,6 +208,7 @@ class GroupConsumer:
             if (each.topic, each.partition) in self._positions:
                 raise fault(KafkaError._CONFLICT)
             self._positions[each.topic, each.partition] = each.offset
+            self._cluster.begun[each.topic, each.partition].add((*self._seat.process.writes_as, each.offset))
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         for each in partitions:
@@ -260,7 +265,8 @@ class EndConsumer:
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
         self._world.disturb(self._seat.process)
         place = partition.topic, partition.partition
-        if place[0] == POLICY and not self._cluster.policy_is_readable:
+        if place[0] == POLICY and self._cluster.blind:
+            self._cluster.blind -= 1
             raise fault(KafkaError._TIMED_OUT, retriable=True)
         return 0, self._end(place)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from simulation.kafka import Cluster
-from simulation.policies import PARTITIONS, RESOURCE, SOUND, PolicyLog
+from simulation.policies import LIMITS, PARTITIONS, RESOURCE, SOUND, PolicyLog
 
 from bianhe.consumers.checker.log import Entry
 from bianhe.schemas import names
@@ -62,6 +62,7 @@ def judge(cluster: Cluster, policy: PolicyLog) -> Iterator[str]:
     for partition in range(PARTITIONS):
         source = [_happened(entry) for entry in cluster.logs[SOURCE, partition]]
         yield from _books(source, partition, journal, quarantine)
+        yield from _standing(source, cluster, partition, journal)
         place = names.ROUTER_STATE, position_partition(SOURCE, partition)
         states = {entry.key: entry.value for entry in cluster.read(place)}
         for span in spans:
@@ -133,6 +134,33 @@ def _books(
     quarantined = [note.offset for note in quarantine if note.partition == partition]
     if quarantined != (bad := [each.offset for each in source if not each.is_sound]):
         yield f"quarantined of {partition} is {quarantined}, bad is {bad}"
+
+
+def _standing(source: Sequence[Happened], cluster: Cluster, partition: int, journal: Sequence[Entry]) -> Iterator[str]:
+    """A partition stands still where it must, and nowhere else. Whoever begins to read it counts anew."""
+    most, window, place = LIMITS.quarantine_max, LIMITS.quarantine_window, (SOURCE, partition)
+    bad = [each.offset for each in source if not each.is_sound]
+    standstills = cluster.standstills(place)
+    for at in {each.position for each in standstills}:
+        before = [offset for offset in bad if at - window < offset < at]
+        if at not in bad or len(before) < most:
+            yield f"{partition} stood still at {at}, bad before it were {before}"
+    released = {offset for each in standstills for offset in range(each.position, each.released_to)}
+    key, first, count = position_key(*place).encode(), 0, 0
+    for entry in journal:
+        if entry.key != key:
+            continue
+        routed = JournalEntry.decode(entry.value or b"")
+        if (entry.producer, entry.epoch, routed.begin) in cluster.begun[place]:
+            first, count = 0, 0
+        for offset in bad:
+            if offset in released or not routed.begin <= offset < routed.end:
+                continue
+            if offset - first >= window:
+                first, count = offset, 0
+            count += 1
+            if count > most:
+                yield f"{partition} did not stand still at {offset}, counted from {first} on"
 
 
 def _happened(entry: Entry) -> Happened:

@@ -7,12 +7,14 @@ the next transaction of the same epoch (the gap of KIP-890).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException
+from simulation.swarm import Rates
 
 from bianhe.consumers.checker.log import Entry, Marker, Place
 from bianhe.schemas.names import ROUTER_STATE
@@ -25,6 +27,9 @@ class Crash(BaseException):
 
 class World(Protocol):
     """What may happen at any call of a client."""
+
+    @property
+    def rates(self) -> Rates: ...
 
     def disturb(self, process: object) -> None:
         """Let something else happen first; raises Crash where the caller dies."""
@@ -91,6 +96,11 @@ class Group:
     def unowned(self) -> set[Place]:
         return self.partitions.difference(*(member.owned for member in self.members.values()))
 
+    @property
+    def unclaimed(self) -> set[Place]:
+        """What nobody has, nor is to get."""
+        return self.unowned.difference(*(member.coming for member in self.members.values()))
+
     def join(self, instance: str) -> Member:
         member, earlier = Member(instance), self.members.get(instance)
         if earlier is not None:
@@ -106,13 +116,15 @@ class Group:
         if member is not None:
             member.valid = False
 
-    def rebalance(self, choose: Callable[[int], int]) -> None:
-        """Give every partition to some member; one that another still holds is asked for."""
+    def rebalance(self, choose: Callable[[int], int], *, moving: bool = False) -> None:
+        """Give what nobody has to some member; moving, all of it, and what another still holds is asked for."""
         members = list(self.members.values())
         if not members:
             return
-        for place in sorted(self.partitions):
-            wanted = members[choose(len(members))]
+        for place in sorted(self.partitions if moving else self.unclaimed):
+            least = min(len(member.owned | member.coming) for member in members)
+            few = [member for member in members if moving or len(member.owned | member.coming) == least]
+            wanted = few[choose(len(few))]
             holders = [member for member in members if place in member.owned | member.coming]
             if not holders:
                 wanted.coming.add(place)
@@ -137,7 +149,10 @@ class Cluster:
         self.committed: dict[Place, int] = {}
         self.late: list[Callable[[], None]] = []
         """Requests on their way that their clients have given up."""
-        self.policy_is_readable = True
+        self.blind = 0
+        """How many questions for the end of the policy log get no answer from now on."""
+        self.begun: dict[Place, set[tuple[int, int, int]]] = defaultdict(set)
+        """Who began to read a source partition, by producer and epoch, and where: there it counts anew."""
 
     def create(self, topic: str, partitions: int) -> None:
         if topic not in self.topics:
@@ -165,12 +180,11 @@ class Cluster:
         log, aborted = self.logs[place][start : self.stable(place)], self._aborted[place]
         return [entry for entry in log if entry.marker is None and entry.offset not in aborted]
 
-    def standstill(self, source: Place) -> Standstill | None:
-        """The last that was written of a source partition, released or not."""
+    def standstills(self, source: Place) -> list[Standstill]:
+        """All that was written of a source partition, a release as a record of its own."""
         key = standstill_key(*source).encode()
         states = self.read((ROUTER_STATE, position_partition(*source)))
-        values = [entry.value for entry in states if entry.key == key and entry.value is not None]
-        return Standstill.decode(values[-1]) if values else None
+        return [Standstill.decode(entry.value) for entry in states if entry.key == key and entry.value is not None]
 
     # Transactions
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
-from typing import Final, TypeVar
+from functools import cache, lru_cache
+from typing import Any, Final, TypeVar
 
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.policy import GrantState, Policy, fold
+from bianhe.schemas.records.journal import JournalEntry
 from bianhe.schemas.records.policy import PolicyRecord
+from bianhe.schemas.records.state import Acknowledgement, Position, ViewPosition
 from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey
 from bianhe.schemas.slicer import Slicer
 from bianhe.schemas.view import View
@@ -41,6 +43,15 @@ class Remembered(dict[Key, Value]):
 
 RECORDS: Final = Remembered[bytes, PolicyRecord]()
 """By their bytes; whoever signs one puts it here, so that nobody has to read it."""
+
+
+BUS_RECORDS: Final = (Position, ViewPosition, Acknowledgement, JournalEntry)
+
+
+def remembering(record: Any) -> dict[str, Any]:
+    """What stands in the place of the codec of a frozen record: most histories write the same small numbers."""
+    remembered = lru_cache(REMEMBERED_MAX)
+    return {"encode": remembered(record.encode), "decode": staticmethod(remembered(record.decode))}
 
 
 class Memory:

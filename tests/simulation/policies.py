@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final
 
 from simulation.memory import RECORDS, RELAY, Remembered
 
-from bianhe.schemas.names import mailbox
+from bianhe.consumers.router.limits import Limits
+from bianhe.schemas.names import mailbox, router_transactional_id
 from bianhe.schemas.records.policy import (
     GENESIS,
     Body,
@@ -29,6 +31,7 @@ from support.records import person
 PARTITIONS: Final = 2
 WORKERS: Final = 2
 GRANTS_MAX: Final = 4
+LIMITS: Final = Limits(records_per_fetch=4, events_max=6, quarantine_max=2, quarantine_window=12)
 RESOURCE: Final = "population"
 UNTIL: Final = "2026-11-20"
 TERM_STEP: Final = 20_000
@@ -135,6 +138,15 @@ class PolicyLog:
     def next_revocation(self, chance: random.Random) -> Granted | None:
         """A mailbox that is not revoked yet."""
         return self.open.pop(chance.randrange(len(self.open))) if self.open else None
+
+
+@dataclass
+class Revoking:
+    """A revocation on its way."""
+
+    grant: Granted
+    version: int
+    waits_for: set[str] = field(default_factory=lambda: {router_transactional_id(n) for n in range(WORKERS)})
 
 
 def _going_on(what: str) -> Body:

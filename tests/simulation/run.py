@@ -23,7 +23,7 @@ from bianhe.consumers.checker.judgement import check
 from support.history import History
 
 EVENTS = 25
-CHECKED_EVERY = 20
+CHECKED_EVERY = 50
 """The checker takes longer than the rest: it reads one history of so many."""
 BATCH = 250
 PSEUDONYM_KEY = bytes(32)

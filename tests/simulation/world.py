@@ -9,10 +9,9 @@ from __future__ import annotations
 import gc
 import random
 from bisect import bisect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from dataclasses import replace
 from typing import Final
 from unittest.mock import patch
 
@@ -21,16 +20,16 @@ from pydantic import SecretStr
 from simulation import clients, policies
 from simulation.clients import Seat
 from simulation.kafka import Cluster, Crash
-from simulation.memory import Contracts, Memory
+from simulation.memory import BUS_RECORDS, Contracts, Memory, remembering
+from simulation.swarm import ACTS, drawn
 
 from bianhe.consumers.router import plan
 from bianhe.consumers.router.kafka import loads, recovery, worker, writer
-from bianhe.consumers.router.kafka.worker import Worker
-from bianhe.consumers.router.limits import Limits
+from bianhe.consumers.router.kafka.worker import STANDSTILL_SECONDS, Worker
 from bianhe.infra.kafka import log
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError
-from bianhe.schemas.records.policy import Body, Effective, Granted
+from bianhe.schemas.records.policy import Body, Effective
 from bianhe.schemas.records.state import (
     STATE_PARTITIONS,
     Acknowledgement,
@@ -43,7 +42,6 @@ from support.history import History
 from support.policy_bodies import OPEN, SOURCE
 
 WORKERS, PARTITIONS = policies.WORKERS, policies.PARTITIONS
-LIMITS = Limits(records_per_fetch=4, events_max=6, quarantine_max=2, quarantine_window=12)
 NESTED_MAX = 2
 QUIET_STEPS = 200
 GARBAGE = 100_000
@@ -105,13 +103,15 @@ class Process:
         self.running = False
         """Whether it stands in a call: then only others go on."""
         self.killed = False
+        self.writes_as = -1, -1
+        """Producer and epoch of its transactions."""
 
     def step(self) -> None:
         """One turn of the loop; whatever comes out of it ends the process."""
         self.running = True
         try:
             if self.worker is None:
-                self.worker = Worker(self._seat, self.number, KEY, LIMITS)
+                self.worker = Worker(self._seat, self.number, KEY, policies.LIMITS)
             self.worker.step()
         except (Crash, KafkaException, SystemError, BusError):
             self.worker = None
@@ -136,17 +136,21 @@ class World:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
         CLOCK.restart(self._chance)
+        self.rates = drawn(self._chance)
         self.cluster = Cluster(self, policies.MILLIS)
         self.events: list[str] = []
         self._depth = 0
         self._faults = True
         self._processes = [Process(self, number) for number in range(WORKERS)]
         self.policy = policies.PolicyLog()
-        self._revoking: list[Revoking] = []
+        self._revoking: list[policies.Revoking] = []
         for topic, partitions in _TOPICS.items():
             self.cluster.create(topic, partitions)
         for body in policies.BEGINNING:
             self._decide(body)
+        for _ in range(self.rates.standing):
+            self._grant()
+        self._sync()
 
     # What the clients ask of the world
 
@@ -163,7 +167,7 @@ class World:
         return self._chance.randrange(most + 1) if self._faults else most
 
     def disturb(self, process: object) -> None:
-        if self._faults and self._depth < NESTED_MAX and self._chance.random() < 0.12:
+        if self._faults and self._depth < NESTED_MAX and self._chance.random() < self.rates.disturbed:
             self._depth += 1
             try:
                 for _ in range(self._chance.randrange(1, 6)):
@@ -171,7 +175,7 @@ class World:
             finally:
                 self._depth -= 1
         assert isinstance(process, Process)
-        if process.killed or self.happens(0.004):
+        if process.killed or self.happens(self.rates.crash):
             self.events.append(f"crash of {process.number}")
             raise Crash
 
@@ -179,13 +183,23 @@ class World:
 
     def run(self, events: int) -> History:
         """Let so many things happen, then let everything come to rest."""
+        self._warm_up()
         for _ in range(events):
             self._event()
         self._come_to_rest()
         return History(logs=self.cluster.logs, rules={1: frozenset()})
 
+    def _warm_up(self) -> None:
+        self._faults = False
+        for _ in range(self.rates.warm):
+            for process in self._processes:
+                process.step()
+            self.cluster.group.rebalance(self.number)
+        self._faults = True
+
     def _event(self) -> None:
-        _ACTING[bisect(_SHARES, self._chance.random() * _SHARES[-1])](self)
+        shares = self.rates.acts
+        _ACTING[bisect(shares, self._chance.random() * shares[-1])](self)
 
     def _arrive(self) -> None:
         self.cluster.arrive()
@@ -193,7 +207,7 @@ class World:
     def _come_to_rest(self) -> None:
         self._faults = False
         CLOCK.tick = 0.001
-        self.cluster.policy_is_readable = True
+        self.cluster.blind = 0
         self._processes = self._processes[:WORKERS]
         while self.cluster.late:
             self.cluster.arrive()
@@ -204,14 +218,15 @@ class World:
             for process in self._processes:
                 process.step()
             self._revoke_on()
-            if turn % 3 == 1:
-                # What the dead left open times out; what they had goes to the living.
-                self._sweep()
+            # Between steps only the dead have something open. It times out, and what was theirs goes to the living.
+            self._sweep()
+            if turn % 2:
                 self._release()
-                if turn == 1 or self.cluster.group.unowned:
-                    self.cluster.group.rebalance(self.number)
-            if turn % 3 == 2 and not self._why():
+            if turn == 1 or (turn > 1 and self.cluster.group.unclaimed):
+                self.cluster.group.rebalance(self.number)
+            if turn > 1 and not self._why():
                 return
+            CLOCK.sleep(STANDSTILL_SECONDS)
         raise Stuck(self._why())
 
     def _why(self) -> str:
@@ -233,8 +248,8 @@ class World:
 
     def _publish(self) -> None:
         for _ in range(self._chance.randrange(1, 6)):
-            kind = self._chance.random()
-            value = None if kind < 0.15 else self._chance.choice(BAD if kind < 0.25 else SOUND)
+            kind = self._chance.random() - self.rates.removed
+            value = None if kind < 0 else self._chance.choice(BAD if kind < self.rates.bad else SOUND)
             self.cluster.millis += self._chance.choice((0, 1, policies.TERM_STEP))
             key = b"entity-%d" % self._chance.randrange(4)
             self.cluster.write((SOURCE, self._chance.randrange(PARTITIONS)), key, value)
@@ -242,7 +257,9 @@ class World:
     def _step(self) -> None:
         idle = [process for process in self._processes if not process.running]
         if idle:
-            self._chance.choice(idle).step()
+            process = self._chance.choice(idle)
+            if process.worker is not None or not self.happens(self.rates.absent):
+                process.step()
 
     def _kill(self) -> None:
         process = self._chance.choice(self._processes)
@@ -275,7 +292,7 @@ class World:
             self.cluster.group.rebalance(self.number)
 
     def _rebalance(self) -> None:
-        self.cluster.group.rebalance(self.number)
+        self.cluster.group.rebalance(self.number, moving=True)
 
     def _sweep(self) -> None:
         """The broker aborts what is open too long and shuts its owner out."""
@@ -285,7 +302,7 @@ class World:
                 self.cluster.initialise(id)
 
     def _blind(self) -> None:
-        self.cluster.policy_is_readable = not self.cluster.policy_is_readable
+        self.cluster.blind = self._chance.randrange(1, 6)
 
     def _grant(self) -> None:
         if (grant := self.policy.next_grant()) is not None:
@@ -294,7 +311,8 @@ class World:
     def _revoke(self) -> None:
         if (grant := self.policy.next_revocation(self._chance)) is not None:
             self._decide(policies.revoked(grant))
-            self._revoking.append(Revoking(grant, self.policy.version))
+            self._revoking.append(policies.Revoking(grant, self.policy.version))
+            self._revoke_on()
 
     def _halt(self) -> None:
         self._decide(self.policy.next_halt(self._chance))
@@ -302,10 +320,10 @@ class World:
     def _release(self) -> None:
         """An administrator lets what stands still go on."""
         for partition in range(PARTITIONS):
-            found = self.cluster.standstill((SOURCE, partition))
-            if found is not None and not found.released_to:
+            found = self.cluster.standstills((SOURCE, partition))
+            if found and not found[-1].released_to:
                 self.events.append(f"partition {partition} released")
-                released = replace(found, released_to=self.cluster.end((SOURCE, partition)))
+                released = replace(found[-1], released_to=self.cluster.end((SOURCE, partition)))
                 place = names.ROUTER_STATE, position_partition(SOURCE, partition)
                 self.cluster.write(place, standstill_key(SOURCE, partition).encode(), released.encode())
 
@@ -324,7 +342,7 @@ class World:
             for id in (names.router_transactional_id(number) for number in range(WORKERS)):
                 if self._acknowledged(id) >= revoking.version:
                     revoking.waits_for.discard(id)
-                elif id in revoking.waits_for and self.happens(0.2):
+                elif id in revoking.waits_for and self.happens(self.rates.fenced):
                     self.events.append(f"{id} fenced")
                     self.cluster.initialise(id)
                     revoking.waits_for.discard(id)
@@ -344,35 +362,7 @@ class World:
         return 0
 
 
-@dataclass
-class Revoking:
-    """A revocation on its way."""
-
-    grant: Granted
-    version: int
-    waits_for: set[str] = field(default_factory=lambda: {names.router_transactional_id(n) for n in range(WORKERS)})
-
-
-_ACTS: Final[Mapping[Callable[[World], None], float]] = {
-    World._step: 14,
-    World._publish: 6,
-    World._kill: 0.6,
-    World._leave: 0.3,
-    World._double: 0.2,
-    World._session_ends: 0.6,
-    World._rebalance: 0.6,
-    World._sweep: 0.4,
-    World._arrive: 1.5,
-    World._blind: 0.4,
-    World._grant: 1.2,
-    World._revoke: 0.6,
-    World._revoke_on: 1,
-    World._halt: 0.5,
-    World._sync: 1.5,
-    World._release: 0.5,
-}
-_ACTING: Final = list(_ACTS)
-_SHARES: Final = list(accumulate(_ACTS.values()))
+_ACTING: Final = [getattr(World, f"_{act}") for act in ACTS]
 
 
 @contextmanager
@@ -390,6 +380,8 @@ def simulated() -> Iterator[None]:
         patches.enter_context(patch.object(worker, "compile_plan", memory.compile_plan))
         patches.enter_context(patch.object(plan, "Contract", Contracts))
         patches.enter_context(patch.object(plan, "Slicer", memory.slicer))
+        for record in BUS_RECORDS:
+            patches.enter_context(patch.multiple(record, **remembering(record)))
         for module in (worker, loads):
             patches.enter_context(patch.object(module, "log", Silent()))
         for name in ("telemetry", "gc"):

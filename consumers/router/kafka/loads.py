@@ -48,10 +48,6 @@ class Loads:
         """Between transactions: begin to load what is behind, and stop what is no longer delivered or owned."""
         self._loadings = followed(self._loadings, plan, states)
 
-    def forget(self) -> None:
-        """Everything is recovered anew."""
-        self._loadings.clear()
-
     def live_took(self, seconds: float) -> None:
         """Earn time for loads; where nothing is live they may take what a transaction may last."""
         idle = self._limits.transaction_seconds_max

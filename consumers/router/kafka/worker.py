@@ -110,7 +110,9 @@ class Worker:
         """One turn: the policy, what has come to be recovered, one transaction, one slice of a first load."""
         try:
             self._follow_policy()
-            self._renew_writer()
+            if self._renewed():
+                # Whoever shut the former producer out relies on what the policy log said by then: it is read again.
+                return
             self._recover_awaiting()
         except Transient as fault:
             # Fail closed: nothing is routed while the policy log or the state cannot be read.
@@ -130,8 +132,8 @@ class Worker:
             self._transact(messages)
         if self._behind:
             self._loads.live_took(time.monotonic() - begun if messages else 0)
-            self._renew_writer()
-            self._load()
+            if not self._renewed():
+                self._load()
 
     @property
     def settled(self) -> bool:
@@ -343,21 +345,17 @@ class Worker:
         self._awaiting.update((assigned.topic, assigned.partition) for assigned in partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        aborted = False
+        # Whatever becomes of it, `_transact` sets what stays ours to where the log says that it is.
         if self._writer.is_open:
             try:
                 self._commit()
             except TransactionAborted as reason:
                 log.warning("aborted while letting go", reason=str(reason))
-                aborted = True
         self._let_go(consumer, partitions)
-        if aborted:
-            self._rewind()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._writer.abort()
         self._let_go(consumer, partitions)
-        self._rewind()
 
     def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {(revoked.topic, revoked.partition) for revoked in partitions}
@@ -377,6 +375,9 @@ class Worker:
         self._awaiting |= sources
 
     def _recover_awaiting(self) -> None:
+        if self._awaiting and self._plan.awaiting:
+            # Whoever had a partition before may have found, and written to, what was not there at the last look.
+            self._look_for_topics()
         today = datetime.now(UTC).date()
         for source in sorted(self._awaiting):
             topic, partition = source
@@ -415,13 +416,14 @@ class Worker:
             )
         self._standing[source] = time.monotonic() + STANDSTILL_SECONDS
 
-    def _renew_writer(self) -> None:
-        """Before a transaction: if a request was given up, in one or idle, let all partitions go and recover them."""
+    def _renewed(self) -> bool:
+        """Before a transaction: if a request was given up, in one or idle, believe nothing of what was written."""
         if not self._writer.renewed():
-            return
+            return False
         log.warning("a request was given up: new producer, state read again")
         self._recover_later(set(self._states))
-        self._loads.forget()
+        self._acknowledged = 0
+        return True
 
 
 def _tell(state: PartitionState) -> None:

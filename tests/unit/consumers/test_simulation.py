@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
+from simulation.mutations import MUTATIONS
 from simulation.run import findings
 from simulation.world import simulated
-
-from bianhe.consumers.router.kafka import writer
 
 HISTORIES = 1000
 
@@ -19,12 +16,8 @@ def test_in_every_simulated_history_each_view_gets_what_it_must_once_and_in_orde
         assert [finding for seed in range(HISTORIES) for finding in findings(seed)] == []
 
 
-def test_the_simulation_finds_what_a_worker_does_that_trusts_a_producer_which_gave_a_request_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def sees_nothing(watch: writer.FaultWatch, record: logging.LogRecord) -> None:
-        pass
-
-    monkeypatch.setattr(writer.FaultWatch, "emit", sees_nothing)
-    with simulated():
-        assert any(findings(seed) for seed in range(HISTORIES))
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("broken", MUTATIONS)
+def test_the_simulation_finds_a_broken_router(broken: str) -> None:
+    mutation = MUTATIONS[broken]
+    assert mutation.found(mutation.seed) is not None

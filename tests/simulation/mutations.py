@@ -1,0 +1,147 @@
+"""Broken routers, each by one thing that it does not do: a simulation that does not find one of them proves little.
+
+`python -m simulation.mutations` tells the first seed that finds each, after a change of worker or simulation.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest.mock import patch
+
+from confluent_kafka import Consumer, TopicPartition
+from simulation.run import findings
+from simulation.world import simulated
+
+from bianhe.consumers.router import routing
+from bianhe.consumers.router.cap import Cap
+from bianhe.consumers.router.kafka import recovery
+from bianhe.consumers.router.kafka.worker import Worker
+from bianhe.consumers.router.kafka.writer import FaultWatch
+from bianhe.consumers.router.loading import Loading
+from bianhe.consumers.router.partition import PartitionState
+from bianhe.consumers.router.plan import Route
+from bianhe.schemas.records.state import Position
+
+SEEDS_MAX: Final = 5_000
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is put in the place of a function, and a seed whose history finds it."""
+
+    seed: int
+    owner: Any
+    name: str
+    instead: Callable[..., object]
+
+    def found(self, first: int) -> int | None:
+        """The first seed from this one on that finds it, None where many do not."""
+        with simulated(), patch.object(self.owner, self.name, self.instead):
+            return next((seed for seed in range(first, first + SEEDS_MAX) if findings(seed)), None)
+
+
+def _nothing(*arguments: object) -> None:
+    pass
+
+
+def _rewind_keeping_state(worker: Worker) -> None:
+    worker._backlog.clear()
+    for (topic, partition), state in worker._states.items():
+        worker._consumer.seek(TopicPartition(topic, partition, state.committed))
+
+
+def _renewed_keeping_state(worker: Worker) -> bool:
+    return worker._writer.renewed()
+
+
+_renewed = Worker._renewed
+
+
+def _renewed_keeping_policy(worker: Worker) -> bool:
+    _renewed(worker)
+    return False
+
+
+def _renewed_keeping_acknowledgement(worker: Worker) -> bool:
+    acknowledged = worker._acknowledged
+    renewed = _renewed(worker)
+    worker._acknowledged = acknowledged
+    return renewed
+
+
+def _revoked_without_commit(worker: Worker, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    worker._let_go(consumer, partitions)
+
+
+def _position_one_too_far(state: PartitionState, policy_version: int) -> Position:
+    return Position(state.position + 1, policy_version)
+
+
+_aim = PartitionState.aim
+
+
+def _aimed_once(state: PartitionState, route: Route) -> None:
+    if state._route is None:
+        _aim(state, route)
+
+
+_abort = PartitionState.abort
+
+
+def _aborted_keeping_held(state: PartitionState) -> None:
+    state._undo.clear()
+    _abort(state)
+
+
+def _removed_for_nobody(
+    record: routing.SourceRecord, key: bytes, state: PartitionState, policy_version: int
+) -> routing.Routed:
+    for lane, _ in enumerate(state.topics):
+        state.lanes.kept_back[lane] += 1
+    return routing.Routed([], [])
+
+
+def _retracted_for_nobody(
+    key: bytes, offset: int, values: list[bytes | None], state: PartitionState, policy_version: int
+) -> list[routing.Null]:
+    for lane, delivery in state.filtered:
+        if values[lane] is not None:
+            state.enter(delivery.topic, key)
+    return []
+
+
+_read_to = recovery._StateLog.read_to
+
+
+def _read_without_waiting(log: recovery._StateLog, high_watermark: int) -> bool:
+    _read_to(log, high_watermark)
+    return True
+
+
+MUTATIONS: Final[Mapping[str, Mutation]] = {
+    "an abort is forgotten": Mutation(1, Worker, "_rewind", _rewind_keeping_state),
+    "an abort keeps entities": Mutation(72, PartitionState, "abort", _aborted_keeping_held),
+    "an abort keeps the count of bad records": Mutation(78, Cap, "abort", _nothing),
+    "an abort forgets the count of bad records": Mutation(43, Cap, "commit", _nothing),
+    "an abort keeps what a load did": Mutation(353, Loading, "abort", _nothing),
+    "a lost request is not noticed": Mutation(11, FaultWatch, "emit", _nothing),
+    "a new producer, and state from memory": Mutation(21, Worker, "_renewed", _renewed_keeping_state),
+    "a new producer, and policy from memory": Mutation(1045, Worker, "_renewed", _renewed_keeping_policy),
+    "a new producer, and no new acknowledgement": Mutation(111, Worker, "_renewed", _renewed_keeping_acknowledgement),
+    "a partition goes without a commit": Mutation(753, Worker, "_on_revoke", _revoked_without_commit),
+    "a partition is lost without an abort": Mutation(330, Worker, "_on_lost", _revoked_without_commit),
+    "recovery does not wait for open transactions": Mutation(516, recovery._StateLog, "read_to", _read_without_waiting),
+    "recovery does not find entities again": Mutation(14, recovery.Recovery, "_rebuild", _nothing),
+    "a position is one too far": Mutation(3, PartitionState, "state", _position_one_too_far),
+    "a new plan is not followed": Mutation(2, PartitionState, "aim", _aimed_once),
+    "a removal is forgotten": Mutation(1, routing, "_remove", _removed_for_nobody),
+    "a retraction is forgotten": Mutation(3, routing, "retractions", _retracted_for_nobody),
+}
+
+
+if __name__ == "__main__":
+    for what, mutation in MUTATIONS.items():
+        print(f"{what:50s} {mutation.found(int(sys.argv[1]))}", flush=True)
