@@ -121,6 +121,8 @@ def _common(connection: Connection, on_error: Callable[[KafkaError], None] | Non
         "sasl.password": connection.password.get_secret_value(),
         "client.id": "bianhe",
         "reconnect.backoff.max.ms": 1000,
+        # Where no broker answers, the default forgets them all, and a question that waits spins (decision 0016).
+        "metadata.recovery.strategy": "none",
         "log.connection.close": True,
         "enable.metrics.push": False,
         "error_cb": _Outage(connection.bootstrap, on_error),

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from bianhe.infra.closing import Closing
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.errors import explained, unreachable
+from bianhe.infra.kafka.errors import UNREACHABLE, explained, unreachable
 
 _FETCH_RECORDS: Final = 500
 
@@ -61,6 +61,8 @@ class LogReader(Closing):
             try:
                 return self._asker.get_watermark_offsets(self._place, timeout=self._timeout)[1]
             except KafkaException as error:
+                if error.args[0].name() in UNREACHABLE:  # nobody could tell a reason, and asking costs CPU
+                    raise
                 raise KafkaException(self._reason() or error.args[0]) from error
 
     def _reason(self) -> KafkaError | None:
