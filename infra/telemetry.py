@@ -34,6 +34,7 @@ REGISTRY_REQUESTS: Final = Counter("bianhe_registry_requests", "Answers of the r
 RELAY_RECORDS: Final = Counter("bianhe_relay_records", "Records written onto the policy log")
 
 MONITOR_EVENTS: Final = Gauge("bianhe_monitor_events", "Events in the last whole window", ["resource", "window"])
+MONITOR_HOUR_EVENTS: Final = Gauge("bianhe_monitor_hour_events", "Events in the last 60 minutes", ["resource"])
 MONITOR_QUARANTINED: Final = Gauge(
     "bianhe_monitor_quarantined", "Events set aside in the last whole window", ["resource", "window"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 
@@ -18,6 +19,8 @@ async def main() -> None:
     """Count until SIGTERM or Ctrl-C."""
     settings = load()
     logs_to_stderr(settings.log_format)
+    # Where no broker answers it says so twenty times a second; the monitors say it themselves.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -92,6 +92,8 @@ class Figures:
     cycle: timedelta | None = None
     last_event: float | None = None
     whole: dict[Span, Window] = field(default_factory=lambda: {span: Window() for span in Span})
+    hour_events: int = 0
+    """In the minutes that began within the last 60, the present one too."""
     day_events: int = 0
     """In the last 24 hours, but for the hour that is not over."""
 
@@ -118,6 +120,8 @@ def figures(
         known = found[named.resource]
         if row.begin == whole[row.span]:
             known.whole[row.span].add(row.counted)
+        if row.span is Span.MINUTE and now - 3600 < row.begin <= now:
+            known.hour_events += row.counted.events
         if row.span is Span.HOUR and day <= row.begin < Span.HOUR.begin(now):
             known.day_events += row.counted.events
     return found

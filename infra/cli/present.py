@@ -150,7 +150,7 @@ def _source_now(
         behind=_behind(ends, positions),
         events_per_second=rate("bianhe_router_events_total"),
         deliveries_per_second=rate("bianhe_router_deliveries_total"),
-        events_last_hour=_whole(_sum(after, "bianhe_monitor_events", resource=resource, window="hour")),
+        events_last_hour=_whole(_sum(after, "bianhe_monitor_hour_events", resource=resource)),
         age_seconds=_whole(_sum(after, "bianhe_monitor_age_seconds", resource=resource)),
         cycle_seconds=_whole(_sum(after, "bianhe_monitor_cycle_seconds", resource=resource)),
     )

@@ -116,6 +116,11 @@ def test_figures_are_of_the_last_window_that_is_over_and_sum_the_partitions() ->
     assert (window.events, window.quarantined, dict(window.records)) == (30, 3, {OPEN: 27})
 
 
+def test_the_last_hour_runs_with_the_clock() -> None:
+    rows = [Row(Span.MINUTE, NOW - 60 * minutes, KEY, Count(events=1)) for minutes in range(-1, 62)]
+    assert figures({"population": "实时"}, {}, rows, NOW + 30)["population"].hour_events == 60
+
+
 def test_the_cycles_of_the_sample_catalog_are_known() -> None:
     assert {"实时", "每日"} <= CYCLES.keys()
     assert all(bound >= timedelta(hours=1) for bound in CYCLES.values())
