@@ -37,6 +37,7 @@ class View:
         load: Ledger,
         timeline: Timeline,
         secrets: Secrets,
+        exists: bool,
     ) -> None:
         self.feed = feed
         self.state = state
@@ -45,9 +46,9 @@ class View:
         self.loaded = 0
         """How many records it had to get of what stood when it began."""
         self.begin: int = state["begin"] if state else 0
-        # One that ended before any router began it, because its topic was not there yet, was due nothing.
+        # One that no router began because its topic was not there yet was due nothing: sync makes it, whenever that runs.
         position: int = state["position"] if state else 0
-        goes_on = state["joined"] if state else feed.active(timeline.version)
+        goes_on = state["joined"] if state else exists and feed.active(timeline.version)
         self.stands_at = FOR_EVER if goes_on else position
         """Where it left the live flow, or its first load has come to, as long as it does not go with the live flow."""
         self.standing: frozenset[int] | None = None

@@ -186,7 +186,8 @@ class Partition:
             self._report.doubt(f"{key} had just begun when it was read: check again")
         elif told and state is None:
             self._report.add(Kind.ATOMICITY, names.ROUTER_STATE, -1, -1, f"there is no state of {key}")
-        view = View(feed, state, load, self._timeline, secrets)
+        exists = (feed.topic, partition) in self._bus.extents
+        view = View(feed, state, load, self._timeline, secrets, exists)
         edge = feed.edge.get(partition)
         stream = Stream(Reading(self._bus, (feed.topic, partition)), edge)
         return Track(view, stream, self._bus.settled)

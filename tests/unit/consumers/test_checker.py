@@ -114,6 +114,23 @@ def test_what_is_delivered_while_it_stands_still_or_never_caught_up_is_found(how
     assert judged(halted(how, obeyed=True, caught_up=False)).kinds == {Kind.MISSING}
 
 
+@pytest.mark.parametrize(("synced", "kinds"), [(False, set[Kind]()), (True, {Kind.MISSING, Kind.ATOMICITY})])
+def test_a_grant_is_due_nothing_until_sync_has_made_its_topic(synced: bool, kinds: set[Kind]) -> None:
+    made = Made(seed=5)
+    made.open_city()
+    made.grant_masked()
+    made.active.discard(MASKED)
+    del made.views[0, MASKED]
+    if not synced:
+        del made.bus.logs[MASKED, 0]
+    for _ in range(9):
+        made.publish(0, "person")
+    live(made, 0, 100)
+    announce(made)
+    made.bus.rules = dict(rules([FILTERED] if synced else [FILTERED, MASKED]))
+    assert judged(made.bus).kinds == kinds
+
+
 def test_a_policy_record_of_an_unknown_kind_is_unknown() -> None:
     s = subject()
     s.repolicy(0, lambda record: record.update(body={"kind": "new"}))
