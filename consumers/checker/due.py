@@ -46,7 +46,7 @@ class View:
         self.loaded = 0
         """How many records it had to get of what stood when it began."""
         self.begin: int = state["begin"] if state else 0
-        # One that no router began because its topic was not there yet was due nothing: sync makes it, whenever that runs.
+        # One that no router began because its topic was not there yet was due nothing: sync makes it when it runs.
         position: int = state["position"] if state else 0
         goes_on = state["joined"] if state else exists and feed.active(timeline.version)
         self.stands_at = FOR_EVER if goes_on else position
