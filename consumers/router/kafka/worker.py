@@ -168,6 +168,14 @@ class Worker:
     # The policy
 
     def _follow_policy(self) -> None:
+        # What is known of the policy stays: looking through it for cycles takes longer than a change of it.
+        gc.disable()
+        try:
+            self._read_policy()
+        finally:
+            gc.enable()
+
+    def _read_policy(self) -> None:
         records = self._policy_keys.read(entry.value for entry in self._policy_log.read_to_end())
         if not records:
             return
@@ -178,7 +186,6 @@ class Worker:
             return
         self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
         self._swap_plan()
-        # What is known of the policy stays: looking through it for cycles takes longer than a change of it.
         gc.freeze()
         if self._plan.routes.keys() != before.routes.keys():
             self._consumer.subscribe(
