@@ -62,7 +62,8 @@ def run(
 
     writer: _Writer
     if kind is Kind.PLAIN_WRITER:
-        writer = _Writer(clients.producer(connection, reports=False, queue=clients.QUEUE_MAX), topics)
+        linger, queue = clients.TRANSACTION_LINGER_MS, clients.QUEUE_MAX
+        writer = _Writer(clients.producer(connection, linger_ms=linger, reports=False, queue=queue), topics)
     else:
         id = f"bench.{kind.replace(' ', '-')}.{views}.{worker}"
         writer = _Transactions(clients.transactional_producer(connection, id), topics)
