@@ -60,7 +60,7 @@ def measure(folder: Path, rates: Sequence[int], seconds: float, rounds: int, tol
             "views": VIEWS,
             "workers": WORKERS,
             "partitions": PARTITIONS,
-            "seconds": seconds,
+            "seconds_at_a_rate": seconds,
             "rounds": f"{rounds}, after one that is thrown away; medians",
         },
     }
@@ -70,7 +70,7 @@ def at_rate(city: City, values: Sequence[bytes], source: Source, rate: int, seco
     """The p50 and p99 of all events of one rate, in the first mailbox of a source."""
     sent: list[float] = []
     count = int(rate * seconds)
-    with clients.end_consumer(city.broker.connection(), "bench", "read_committed") as consumer:
+    with clients.consumer(city.broker.connection(), "bench") as consumer:
         places = [TopicPartition(source.mailboxes[0], partition) for partition in range(PARTITIONS)]
         for place in places:
             place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
