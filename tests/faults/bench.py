@@ -1,4 +1,4 @@
-"""One round of faults: a city with a real broker and real workers, a plan carried out on it, and the checker's word."""
+"""One round of faults: a city of real processes on a real broker, a plan carried out on it, and the checker's word."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from bianhe.consumers.checker.findings import Kind as Judgement
 from bianhe.consumers.checker.findings import Verdict
 from bianhe.consumers.checker.kafka import check_cluster, dump_cluster
 from bianhe.infra.embedded.broker import EmbeddedBroker
+from bianhe.infra.embedded.children import Children
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin
@@ -36,6 +38,7 @@ from support.policy_bus import PolicyBus
 from support.records import person
 
 WORKERS: Final = 3
+REGISTRY: Final = "registry"
 PARTITIONS: Final = 4
 RECORDS_PER_SECOND: Final = 100
 SETTLED_SECONDS: Final = 120.0
@@ -95,19 +98,24 @@ def _bench(folder: Path, seed: int, outcome: Outcome, told: Callable[[str], None
         departments = [department(code) for code in ("gongan", "renshe", "tongji", "yibao")]
         bus.decide(writers(WORKERS), *departments, population(PARTITIONS), channel())
         bus.apply()
+        bus.relay.close()
         environment = {
             "BIANHE_HOME": str(folder),
             "BIANHE_KAFKA__BOOTSTRAP": proxy.bootstrap,
             "BIANHE_KAFKA__SECRETS": str(bus.secrets),
-            "BIANHE_DATABASE": "sqlite://",
+            "BIANHE_DATABASE": bus.database_url,
+            "BIANHE_REGISTRY": f"http://127.0.0.1:{_free_port()}",
         }
         workers = Workers(folder / "logs", environment, WORKERS)
+        registry = Children(folder / "logs", environment)
+        registry.start(REGISTRY, "bianhe.registry")
         office = Office(bus)
         try:
-            yield _Bench(bus, proxy, workers, office, outcome, random.Random(seed), told)
+            yield _Bench(bus, proxy, workers, registry, office, outcome, random.Random(seed), told)
         finally:
             workers.stop()
             office.stop()
+            registry.stop()
             bus.close()
 
 
@@ -119,6 +127,7 @@ class _Bench:
         bus: PolicyBus,
         proxy: Proxy,
         workers: Workers,
+        registry: Children,
         office: Office,
         outcome: Outcome,
         chance: random.Random,
@@ -128,6 +137,7 @@ class _Bench:
         self._broker = bus.broker
         self._proxy = proxy
         self._workers = workers
+        self._registry = registry
         self._office = office
         self._outcome = outcome
         self._chance = chance
@@ -195,6 +205,10 @@ class _Bench:
             case Kind.BLIND:
                 self._later(seconds, lambda: self._patiently(self._bus.apply))
                 return self._blind()
+            case Kind.KILL_REGISTRY:
+                hit = not self._registry.ended(REGISTRY)
+                self._registry.kill(REGISTRY)
+                return hit
             case Kind.ANOTHER_RELAY:
                 self._office.another_relay()
                 return True
@@ -248,6 +262,7 @@ class _Bench:
             self._publish(min(now - self._ticked_at, 0.5) * RECORDS_PER_SECOND)
         self._ticked_at = now
         self._workers.revive()
+        self._registry.revive()
         ready = [each for each in self._due if each[0] <= now]
         self._due = [each for each in self._due if each[0] > now]
         for _, act in ready:
@@ -334,6 +349,7 @@ class _Bench:
         """The checker's verdict on the raw logs; where it is not valid they are kept."""
         outcome = self._outcome
         self._office.stop()
+        self._registry.stop()
         self._bus.apply()
         with Admin(self._bus.admin) as admin:
             written = sum(admin.end_offsets(SOURCE, "read_committed").values())
@@ -347,6 +363,11 @@ class _Bench:
         outcome.exits, outcome.requests = self._workers.ended, self._proxy.sprung
         if not outcome.valid:
             dump_cluster(self._bus.admin, dump)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _tell(broker: EmbeddedBroker, signal_number: signal.Signals) -> bool:

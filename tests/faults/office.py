@@ -1,4 +1,4 @@
-"""The administrator of a city under faults: grants and revokes in the background, and asks again until it is done."""
+"""The administrator of a city under faults: decides in the background, and asks until the registry has done it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
-from bianhe.registry.revocation.kafka import carry_out
+from bianhe.registry.revocation.kafka import watch
 from bianhe.registry.revocation.step import Done
-from bianhe.schemas.errors import BusError, Fatal
+from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import mailbox
-from bianhe.schemas.records.policy import Body, BrokenPolicyLog, Granted, Revoked
+from bianhe.schemas.records.policy import Body, Granted, Revoked
 from support.policy_bodies import granted
 from support.policy_bus import PolicyBus
 
@@ -30,13 +30,13 @@ _PATIENCE_SECONDS: Final = 5.0
 
 
 class Office:
-    """Decides in a thread of its own, one thing after another; a relay runs in another one."""
+    """Decides in a thread of its own, one thing after another."""
 
     def __init__(self, bus: PolicyBus) -> None:
         self._bus = bus
         self._todo: queue.Queue[Callable[[], object]] = queue.Queue()
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=each) for each in (self._relay, self._work)]
+        self._thread = threading.Thread(target=self._work)
         self.granted = 0
         """How many grants there ever were."""
         self._open: list[str] = []
@@ -44,8 +44,7 @@ class Office:
         """Grants whose revocation is complete."""
         self.faults: list[str] = []
         """What nobody expected."""
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def grant(self) -> bool:
         """Give a department a mailbox of its own; False where there are enough."""
@@ -66,8 +65,8 @@ class Office:
         return True
 
     def another_relay(self) -> None:
-        """Shut out the relay that runs, as the registry of a second machine does; it comes back and goes on."""
-        self._todo.put(lambda: self._again(lambda: self._bus.another_relay().close()))
+        """Relay once as the registry of a second machine does: the one that runs is shut out by its next record."""
+        self._todo.put(lambda: self._again(self._take_over))
 
     @property
     def waiting(self) -> int:
@@ -76,8 +75,7 @@ class Office:
 
     def stop(self) -> None:
         self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
     def _decide(self, body: Body) -> None:
         self._bus.queue(body)
@@ -86,12 +84,19 @@ class Office:
 
     def _revoke(self, number: str) -> None:
         self._bus.queue(Revoked(grant=number, ground="purpose-met", decided_by="security"))
-        self._again(lambda: self._carry_out(number))
+        self._again(lambda: self._see_closed(number))
 
-    def _carry_out(self, number: str) -> None:
-        for step in carry_out(self._bus.admin, self._bus.engine, number, _PATIENCE_SECONDS):
-            if isinstance(step, Done):
-                self.closed.append(number)
+    def _see_closed(self, number: str) -> None:
+        *_, last = watch(self._bus.admin, self._bus.engine, number, _PATIENCE_SECONDS)
+        assert isinstance(last, Done)
+        self.closed.append(number)
+
+    def _take_over(self) -> None:
+        relay = self._bus.another_relay()
+        try:
+            relay.drain()
+        finally:
+            relay.close()
 
     def _again(self, act: Callable[[], object]) -> None:
         while not self._stopping.is_set():
@@ -113,18 +118,6 @@ class Office:
             except Exception as error:
                 self.faults.append(f"administrator: {type(error).__name__}: {error}")
             self._todo.task_done()
-
-    def _relay(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._bus.relay.run(self._stopping)
-            except BrokenPolicyLog as fault:
-                self.faults.append(f"relay: {fault}")
-                return
-            except Fatal:
-                # As the supervisor of the registry does: a new relay, but not at once.
-                self._bus.relay.close()
-                self._stopping.wait(1)
 
 
 def a_grant(number: int) -> Granted:

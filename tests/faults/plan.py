@@ -25,6 +25,7 @@ class Kind(StrEnum):
     TRAP = "one request"
     SLOW = "slow answers"
     BLIND = "policy log unreadable"
+    KILL_REGISTRY = "kill registry"
     ANOTHER_RELAY = "another relay takes over"
     GRANT = "grant"
     REVOKE = "revoke"
@@ -43,7 +44,8 @@ _WEIGHTS: Final = {
     Kind.TRAP: 10,
     Kind.SLOW: 1,
     Kind.BLIND: 1,
-    Kind.ANOTHER_RELAY: 1,
+    Kind.KILL_REGISTRY: 3,
+    Kind.ANOTHER_RELAY: 0.5,
     Kind.GRANT: 4,
     Kind.REVOKE: 3,
 }
@@ -73,7 +75,7 @@ class Act:
                 return f"kill worker {self.worker}"
             case Kind.STOP_WORKER | Kind.LEAVE | Kind.ZOMBIE:
                 return f"{self.kind}: {self.worker}, {self.seconds:.1f} s"
-            case Kind.CUT | Kind.ANOTHER_RELAY | Kind.GRANT | Kind.REVOKE:
+            case Kind.CUT | Kind.KILL_REGISTRY | Kind.ANOTHER_RELAY | Kind.GRANT | Kind.REVOKE:
                 return str(self.kind)
             case _:
                 return f"{self.kind}, {self.seconds:.1f} s"
