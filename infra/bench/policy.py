@@ -31,7 +31,7 @@ _CHANGE_SECONDS: Final = 0.5
 _SMALL: Final = 1000
 _PATIENCE_SECONDS: Final = 300.0
 _RULES_AT_ONCE: Final = 1000
-_EVENTS: Final = 20_000
+_EVENTS: Final = 100_000
 Row = dict[str, Any]
 
 
