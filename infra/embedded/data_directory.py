@@ -97,7 +97,7 @@ def choose_ports(data_dir: Path, asked: int | None, chance: random.Random) -> Po
         check_port(asked, "choose another port (1024 to 32767), or none to have a free one chosen")
     file = data_dir / "ports.json"
     known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-    fresh = _fresh(chance)
+    fresh = free_ports(chance)
     used: set[int] = set()
 
     def choose(listener: str) -> int:
@@ -116,7 +116,8 @@ def choose_ports(data_dir: Path, asked: int | None, chance: random.Random) -> Po
     return ports
 
 
-def _fresh(chance: random.Random) -> Iterator[int]:
+def free_ports(chance: random.Random) -> Iterator[int]:
+    """Ports that nobody listens on now, drawn from those that the kernel gives to no client."""
     while True:
         port = chance.choice(PORTS_FREE)
         if _free(port):

@@ -6,7 +6,6 @@ import os
 import random
 import resource
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from bianhe.consumers.checker.findings import Verdict
 from bianhe.consumers.checker.kafka import check_cluster, dump_cluster
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.embedded.children import Children
+from bianhe.infra.embedded.data_directory import free_ports
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin
@@ -104,7 +104,7 @@ def _bench(folder: Path, seed: int, outcome: Outcome, told: Callable[[str], None
             "BIANHE_KAFKA__BOOTSTRAP": proxy.bootstrap,
             "BIANHE_KAFKA__SECRETS": str(bus.secrets),
             "BIANHE_DATABASE": bus.database_url,
-            "BIANHE_REGISTRY": f"http://127.0.0.1:{_free_port()}",
+            "BIANHE_REGISTRY": f"http://127.0.0.1:{next(free_ports(random.Random(seed)))}",
         }
         workers = Workers(folder / "logs", environment, WORKERS)
         registry = Children(folder / "logs", environment)
@@ -363,11 +363,6 @@ class _Bench:
         outcome.exits, outcome.requests = self._workers.ended, self._proxy.sprung
         if not outcome.valid:
             dump_cluster(self._bus.admin, dump)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _tell(broker: EmbeddedBroker, signal_number: signal.Signals) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 
 from bianhe.infra import clock
 from bianhe.infra.cli.bus import Bus
+from bianhe.infra.embedded.data_directory import free_ports
 from bianhe.infra.settings import write_secret
 from bianhe.infra.sql import engine
 from bianhe.registry.accounts import kafka as accounts
@@ -74,20 +74,9 @@ class Exchange:
 @contextmanager
 def exchange(home: Path, *, tls: bool = False) -> Iterator[Exchange]:
     """Start a bus on which `OPEN_READER` reads all unconditional items, `MAILBOX_READER` a mailbox."""
-    with Bus(home, registry=f"http://127.0.0.1:{_free_port()}", tls=tls) as bus:
+    with Bus(home, registry=f"http://127.0.0.1:{next(free_ports(random.Random()))}", tls=tls) as bus:
         with_sample(engine(bus.settings.database), bus.settings.routers)
         running = Exchange(bus, home / "profiles")
         running.grant(OPEN_READER, POPULATION.unconditional)
         running.grant(MAILBOX_READER, MAILBOX_ITEMS, ["name=first:1"], "residence_division = 410212")
         yield running
-
-
-def _free_port() -> int:
-    while True:
-        port = random.randrange(20_000, 32_768)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
