@@ -13,6 +13,8 @@ class Limits:
     events_max: int = 10_000
     bytes_max: int = 8_000_000
     transaction_seconds_max: float = 0.1
+    transaction_seconds_behind: float = 0.25
+    """The same while more waits than one fetch brings: who reads is late anyway, and each commit costs all of them."""
     transaction_seconds_min: float = 0.02
     """Commits closer together run into CONCURRENT_TRANSACTIONS, which waits 20 ms anyway."""
     idle_wait_seconds: float = 0.05

@@ -52,9 +52,10 @@ class Budget:
         """Whether it has taken all that it may."""
         return self.events >= self.limits.events_max or self.bytes >= self.limits.bytes_max
 
-    def spent(self, now_seconds: float) -> bool:
-        """Whether the transaction must end, full or too old."""
-        return self.full or now_seconds - self.begun_seconds >= self.limits.transaction_seconds_max
+    def spent(self, now_seconds: float, *, behind: bool = False) -> bool:
+        """Whether the transaction must end, full or too old; it may grow older while the worker is `behind`."""
+        seconds = self.limits.transaction_seconds_behind if behind else self.limits.transaction_seconds_max
+        return self.full or now_seconds - self.begun_seconds >= seconds
 
     def patience(self, now_seconds: float) -> float:
         """How long to wait for more input before committing; 0 or less where enough was waited."""

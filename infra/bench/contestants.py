@@ -96,7 +96,8 @@ class _Writer:
                 self.begin()
             budget.took(self.queue(partition, key, made(at)))
             since += 1
-            if budget.full or (not since % self.limits.records_per_fetch and budget.spent(time.monotonic())):
+            fetched = not since % self.limits.records_per_fetch
+            if budget.full or (fetched and budget.spent(time.monotonic(), behind=True)):
                 self.commit()
                 since = 0
         if since:

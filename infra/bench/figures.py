@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from bianhe.schemas.errors import Rejected
+
+
+class TooShort(Rejected):
+    """A round was over before its rate could be told."""
+
 
 class Sample(NamedTuple):
     """At `seconds` so many deliveries were stable on the log, and the processes had used so much CPU."""
@@ -37,13 +43,16 @@ class Figure:
 
 
 def figure(samples: Sequence[Sample], *, since: float = 0.1, until: float = 0.95) -> Figure:
-    """The slope between two shares of all deliveries: start, warm-up and the tail do not count."""
+    """The slope between two shares of all deliveries: start, warm-up and the tail do not count; raises TooShort."""
     total = samples[-1].deliveries - samples[0].deliveries
     first = next(each for each in samples if each.deliveries - samples[0].deliveries >= since * total)
     last = next(each for each in samples if each.deliveries - samples[0].deliveries >= until * total)
     deliveries, seconds = last.deliveries - first.deliveries, last.seconds - first.seconds
     if deliveries <= 0 or seconds <= 0:
-        raise ValueError("too few samples to measure a slope: run it with more events")
+        raise TooShort(
+            f"{total} deliveries came in too few transactions to tell their rate",
+            cure="measure more deliveries",
+        )
     return Figure(
         deliveries / seconds,
         1e6 * (last.client_cpu - first.client_cpu) / deliveries,

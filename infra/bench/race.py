@@ -21,8 +21,8 @@ from bianhe.infra.kafka.admin import Admin, Topic
 from bianhe.schemas.errors import Transient
 
 T = TypeVar("T")
-Run = Callable[[], Iterable[tuple[T, Figure]]]
-"""Yields the figures of one round, each under the name of what ran."""
+Run = Callable[[], Iterable[tuple[T, Sequence[Sample]]]]
+"""Yields the samples of one round, each under the name of what ran."""
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 120.0
@@ -52,7 +52,7 @@ class Race:
         with Admin(self.city.broker.connection()) as admin:
             admin.create_topics(dict.fromkeys(names, Topic(PARTITIONS, {})))
 
-    def routers(self, groups: Mapping[T, Sequence[Source]], workers: int = WORKERS) -> Iterator[tuple[T, Figure]]:
+    def routers(self, groups: Mapping[T, Sequence[Source]], workers: int = WORKERS) -> Iterator[tuple[T, list[Sample]]]:
         """A round of the router for each group of sources in turn: filled while the workers are held, then routed.
 
         All is routed once before, in small: what a worker does once, and what it does cold, is not what an event costs.
@@ -62,7 +62,7 @@ class Race:
             for sources in groups.values():
                 self._routed(sources, pids, _WARM_UP)
             for name, sources in groups.items():
-                yield name, figure(self._routed(sources, pids, 1))
+                yield name, self._routed(sources, pids, 1)
         finally:
             self.city.children.stop()
 
@@ -77,7 +77,7 @@ class Race:
     def _watch(self, sources: Sequence[Source]) -> _Watch:
         return _Watch(self.city, [(each.mailboxes[0], place) for each in sources for place in range(each.partitions)])
 
-    def contestant(self, kind: Kind, views: int) -> Figure:
+    def contestant(self, kind: Kind, views: int) -> list[Sample]:
         """A round of a contestant; it begins when all its processes are ready."""
         context = multiprocessing.get_context("spawn")
         records, ready = self.records(views), context.Barrier(WORKERS + 1)
@@ -95,7 +95,7 @@ class Race:
                 process.start()
             try:
                 ready.wait(_PATIENCE_SECONDS)
-                return figure(watch.until(records, [process.pid or 0 for process in processes], views))
+                return watch.until(records, [process.pid or 0 for process in processes], views)
             finally:
                 for process in processes:
                     process.join(10)
@@ -114,10 +114,13 @@ def rounds_of(
     measured: dict[T, list[Figure]] = {}
     for number in range(rounds + 1):
         for run in runs if number or warm_up is None else warm_up:
-            for name, found in run():
+            for name, samples in run():
+                if not number:
+                    told(f"warm-up  {name}")
+                    continue
+                found = figure(samples)
                 told(f"round {number} of {rounds}  {name}: {found.rate:,.0f}/s, {found.client_us:.2f} µs of CPU each")
-                if number:
-                    measured.setdefault(name, []).append(found)
+                measured.setdefault(name, []).append(found)
     return measured
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from bianhe.infra.bench.city import PARTITIONS, WORKERS, a_city, source, source_values
 from bianhe.infra.bench.contestants import Kind
-from bianhe.infra.bench.figures import Figure, middle
+from bianhe.infra.bench.figures import Figure, Sample, middle
 from bianhe.infra.bench.race import Race, Run, Told, records_for, rounds_of
 
 ROUTER: Final = "router"
@@ -63,7 +63,7 @@ def _runs(one: Race, rivals: Sequence[tuple[Kind, int]]) -> Iterator[Run[Contest
         yield partial(_met, one, kind, views)
 
 
-def _met(one: Race, kind: Kind, views: int) -> Iterator[tuple[Contest, Figure]]:
+def _met(one: Race, kind: Kind, views: int) -> Iterator[tuple[Contest, list[Sample]]]:
     yield Contest(kind.value, views), one.contestant(kind, views)
 
 

@@ -31,10 +31,10 @@ Quick = Annotated[bool, typer.Option("--quick", help="fewer records and rounds: 
 def router(
     quick: Quick = False,
     output: OutputOption = Output.TABLE,
-    deliveries: Annotated[int | None, typer.Option(min=1000, help="of each contestant in each round")] = None,
+    deliveries: Annotated[int | None, typer.Option(min=100_000, help="of each contestant in each round")] = None,
 ) -> None:
     """The router against programs that write the same bytes and do nothing else; about eight minutes."""
-    count, rounds = deliveries or (400_000 if quick else 800_000), 1 if quick else 3
+    count, rounds = deliveries or (600_000 if quick else 1_200_000), 1 if quick else 3
     with _folder() as folder:
         _report(lambda: router_bench.race(folder, count, rounds, quick, _tell), output)
 
@@ -54,7 +54,7 @@ def latency(
 @app.command()
 def scale(quick: Quick = False, output: OutputOption = Output.TABLE) -> None:
     """What a delivery costs as views, resources, partitions, workers and grants grow; about six minutes."""
-    deliveries, rounds, resources, grants = (400_000, 1, 10, 10_000) if quick else (600_000, 3, 50, 100_000)
+    deliveries, rounds, resources, grants = (500_000, 1, 10, 10_000) if quick else (800_000, 3, 50, 100_000)
     with _folder() as folder:
         _report(lambda: scale_bench.grow(folder, deliveries, rounds, resources, grants, _tell), output)
 

@@ -304,7 +304,7 @@ class Worker:
                 self._backlog.extend(messages[at:])
                 return True
             at += 1
-        return budget.spent(time.monotonic())
+        return budget.spent(time.monotonic(), behind=len(messages) >= self._limits.records_per_fetch)
 
     def _route_one(self, record: SourceRecord, state: PartitionState, budget: Budget, today: date) -> None:
         try:

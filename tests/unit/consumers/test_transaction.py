@@ -69,3 +69,13 @@ def test_a_transaction_ends_at_each_of_its_limits() -> None:
         for _ in range(events):
             budget.took(size)
         assert budget.spent(50.0 + seconds)
+
+
+def test_a_worker_that_is_behind_fills_its_transaction_for_longer_and_no_further() -> None:
+    limits = Limits()
+    budget = Budget(limits, begun_seconds=50.0)
+    assert budget.spent(50.0 + limits.transaction_seconds_max)
+    assert not budget.spent(50.0 + limits.transaction_seconds_max, behind=True)
+    assert budget.spent(50.0 + limits.transaction_seconds_behind, behind=True)
+    budget.took(limits.bytes_max)
+    assert budget.spent(50.0, behind=True)
