@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from functools import cached_property
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints
 
@@ -41,6 +43,12 @@ class Canonical(Frozen):
     def encode(self) -> bytes:
         """Canonical JSON: the bytes that stand on the log and are hashed."""
         return self.model_dump_json().encode()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copied = super().model_copy(update=update, deep=deep)
+        for made_of_it in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[made_of_it]
+        return copied
 
 
 class MaskKind(StrEnum):
@@ -142,7 +150,7 @@ class Grant(Canonical):
         end = datetime.combine(self.until + timedelta(days=1), time.min, CITY_TIME)
         return int(end.timestamp()) * 1000
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON (RFC 8785), in hex; the policy record, registry row and letter carry it."""
         return hashlib.sha256(self.encode()).hexdigest()

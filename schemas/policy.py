@@ -170,6 +170,8 @@ class _Folding:
             )
         self._version, self._head = record.number, record.hash
         match record.body:
+            case Granted() as granted:
+                self._begin(granted)
             case Writers(transactional_ids=ids):
                 self._former_writers = (self._former_writers | {*self._writers}) - {*ids}
                 self._writers = ids
@@ -184,8 +186,6 @@ class _Folding:
                 self._channels[channel.topic] = channel
                 key = channel.resource, channel.version
                 self._present[key] = max(channel, self._present.get(key, channel), key=lambda each: each.revision)
-            case Granted() as granted:
-                self._begin(granted)
             case Suspended() | Resumed() | Revoked() | Effective() | Closed():
                 self._change(record)
             case Stopped() | Ratified() | Lifted() as body:

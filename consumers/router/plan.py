@@ -107,7 +107,8 @@ def _route(
     stopped: frozenset[str],
     pseudonym_key: bytes | None,
 ) -> Route:
-    contract = Contract.parse(revisions[-1].contract)
+    contracts = [Contract.parse(revision.contract) for revision in revisions]
+    contract = contracts[-1]
     views = _Views(pseudonym_key)
     deliveries = []
     if channel is not None and channel.topic not in stopped:
@@ -124,7 +125,10 @@ def _route(
                 granted.topic, slot, granted.schema_id, mailbox.grant.until_millis, bool(view.row_rule), granted.digest
             )
         )
-    slicers = {wire.frame(revision.schema_id, b""): views.slicer(revision.contract) for revision in revisions}
+    slicers = {
+        wire.frame(revision.schema_id, b""): views.slicer(written_under)
+        for revision, written_under in zip(revisions, contracts, strict=True)
+    }
     return Route(source, slicers, tuple(deliveries), still, (revisions, channel, grants, stopped))
 
 
@@ -162,9 +166,9 @@ class _Views:
             self._views.append((view, secret))
         return slot
 
-    def slicer(self, contract: str) -> Slicer:
+    def slicer(self, contract: Contract) -> Slicer:
         """The slicer for records written under this contract."""
-        return Slicer(Contract.parse(contract), self._views)
+        return Slicer(contract, self._views)
 
 
 def pseudonym_secret(key: bytes | None, grant: str) -> bytes:
