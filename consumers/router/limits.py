@@ -15,8 +15,11 @@ class Limits:
     transaction_seconds_max: float = 0.1
     transaction_seconds_behind: float = 0.25
     """The same while more waits than one fetch brings: who reads is late anyway, and each commit costs all of them."""
-    transaction_seconds_min: float = 0.02
-    """Commits closer together run into CONCURRENT_TRANSACTIONS, which waits 20 ms anyway."""
+    gathering_seconds: float = 0.005
+    """What arrives so soon after the first record of a transaction goes with it."""
+    rest_seconds: float = 0.045
+    """From the end of a transaction to the next commit. Until the broker has marked the former's partitions it answers
+    CONCURRENT_TRANSACTIONS, and the client asks again 20 ms later."""
     idle_wait_seconds: float = 0.05
     transaction_timeout_seconds: float = 15.0
     """The broker aborts a transaction open this long: what a worker that died in one holds back."""

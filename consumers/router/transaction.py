@@ -39,6 +39,7 @@ class Budget:
 
     limits: Limits
     begun_seconds: float
+    former_ended_seconds: float = 0.0
     events: int = 0
     bytes: int = 0
 
@@ -59,7 +60,8 @@ class Budget:
 
     def patience(self, now_seconds: float) -> float:
         """How long to wait for more input before committing; 0 or less where enough was waited."""
-        return self.begun_seconds + self.limits.transaction_seconds_min - now_seconds
+        gathered = self.begun_seconds + self.limits.gathering_seconds
+        return max(gathered, self.former_ended_seconds + self.limits.rest_seconds) - now_seconds
 
 
 def quarantined(record: SourceRecord, topic: str, partition: int, reason: str) -> BusRecord:

@@ -58,7 +58,7 @@ class Loads:
 
         Raises what the writer raises; after TransactionAborted the same records are read again.
         """
-        if not self._loadings or self._credit < self._limits.transaction_seconds_min:
+        if not self._loadings or self._credit < self._limits.rest_seconds:
             return False
         (source, topic), loading = next(iter(self._loadings.items()))
         begun = time.monotonic()
@@ -142,7 +142,7 @@ class Loads:
         """The next records of a topic before `end`; where there are none left, `next` is there."""
         if self._reading != (loading, topic, loading.next):
             self._consumer.assign([TopicPartition(topic, loading.state.partition, loading.next)])
-        messages = self._consumer.consume(self._limits.records_per_fetch, self._limits.transaction_seconds_min)
+        messages = self._consumer.consume(self._limits.records_per_fetch, self._limits.gathering_seconds)
         self._reading = None
         for message in messages:
             error, offset = message.error(), message.offset()

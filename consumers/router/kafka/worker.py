@@ -85,6 +85,8 @@ class Worker:
         """Consumed, but not yet routed."""
         self._doubted: tuple[Source, int] | None = None
         """A record whose schema id was unknown once: at a policy read after it, it is decided."""
+        self._ended = 0.0
+        """When its last transaction did."""
         self._writer = Writer(connection, self._id, limits, deadline)
         self._policy_log = LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP)
         self._loads = Loads(connection, self._writer, limits)
@@ -125,7 +127,7 @@ class Worker:
         if self._plan.awaiting:
             if messages:
                 # Nothing is fetched within it: whether the topics are there is asked once all of it was consumed.
-                messages += self._next_messages(self._limits.transaction_seconds_min, self._limits.records_per_fetch)
+                messages += self._next_messages(self._limits.gathering_seconds, self._limits.records_per_fetch)
             self._look_for_topics()
         begun = time.monotonic()
         if messages or self._owes:
@@ -247,7 +249,7 @@ class Worker:
     # One transaction
 
     def _transact(self, messages: list[Message]) -> None:
-        budget = Budget(self._limits, time.monotonic())
+        budget = Budget(self._limits, time.monotonic(), self._ended)
         try:
             self._writer.begin()
             while not self._route(messages, budget) and self._writer.is_open and not self._plan.awaiting:
@@ -266,7 +268,8 @@ class Worker:
             log.warning("aborted", reason=str(aborted))
             telemetry.ROUTER_ABORTS.inc()
             self._rewind()
-        telemetry.ROUTER_TRANSACTION_SECONDS.observe(time.monotonic() - budget.begun_seconds)
+        self._ended = time.monotonic()
+        telemetry.ROUTER_TRANSACTION_SECONDS.observe(self._ended - budget.begun_seconds)
 
     def _route(self, messages: list[Message], budget: Budget) -> bool:
         """Route messages into the open transaction; True where it must end. What is not routed stays in the backlog."""

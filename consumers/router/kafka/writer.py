@@ -156,7 +156,7 @@ class Writer:
                     self._producer.produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]
                 return
             except BufferError:
-                self._producer.poll(self._limits.transaction_seconds_min)
+                self._producer.poll(self._limits.gathering_seconds)
             except KafkaException as error:
                 self._failed("produce", error)
 

@@ -1,5 +1,7 @@
 from datetime import date
 
+import pytest
+
 from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import compile_plan
@@ -79,3 +81,10 @@ def test_a_worker_that_is_behind_fills_its_transaction_for_longer_and_no_further
     assert budget.spent(50.0 + limits.transaction_seconds_behind, behind=True)
     budget.took(limits.bytes_max)
     assert budget.spent(50.0, behind=True)
+
+
+def test_a_transaction_waits_for_what_arrives_with_its_first_record_and_for_the_one_before_to_be_over() -> None:
+    limits = Limits()
+    assert Budget(limits, 50.0).patience(50.0) == pytest.approx(limits.gathering_seconds)
+    assert Budget(limits, 50.0, 49.99).patience(50.0) == pytest.approx(limits.rest_seconds - 0.01)
+    assert Budget(limits, 50.0, 50.0).patience(50.0 + limits.rest_seconds) == pytest.approx(0)
