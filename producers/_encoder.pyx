@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Checks and encodes an event as the table of encoder.py says; None wherever that table is not sure.
+"""Checks and encodes an event as the table of encoder.py says, derives its key, makes its id.
 
-What is written stays within a buffer of fixed size: an event that does not fit goes the slow way.
+None wherever it is not sure. What is written stays within a buffer of fixed size: what does not fit goes the slow way.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -16,12 +16,17 @@ cdef extern from "Python.h":
     ctypedef struct PyObject
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void* PyUnicode_DATA(object text)
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 most)
 
 cdef enum:
     ROOM = 65536
     NUMBER = 10  # bytes of a long at most
     ID = 36  # characters of an event's id
     NONE = 99
+    RANDOM = 10  # bytes of chance in an id
+    HASH = 32
+    KEY = 43  # characters of a hash
+    SEPARATOR = 0x1F  # as in keys.py
 
 ctypedef bint (*Check)(const unsigned char*, Py_ssize_t) noexcept
 
@@ -30,6 +35,8 @@ for code in range(128):
     VALUES[code] = uscc.ALPHABET.find(chr(code)) if chr(code) in uscc.ALPHABET else NONE
 cdef const char* CHECKS = "10X98765432"
 cdef const char* BODY_CHECKS = "0123456789X0"
+cdef const char* HEX = "0123456789abcdef"
+cdef const char* URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 cdef int[12] DAYS
 DAYS[:] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 cdef int EARLIEST = citizen_id.EARLIEST_BIRTH.year
@@ -121,6 +128,88 @@ cdef class Encoder:
         if known != PyDict_Size(items):  # an item that the contract does not have
             return None
         return PyBytes_FromStringAndSize(<char*>room, at)
+
+
+cdef class Keys:
+    """Derives keys from these items by the two hashes of an HMAC, each as far as the secret takes it."""
+
+    cdef tuple names
+    cdef object inner, outer
+
+    def __init__(self, tuple names not None, inner, outer):
+        self.names, self.inner, self.outer = names, inner, outer
+
+    def __call__(self, items):
+        cdef unsigned char room[ROOM]
+        cdef const unsigned char* data
+        cdef Py_ssize_t at = 0, size
+        cdef PyObject* found
+        if type(items) is not dict:
+            return None
+        for name in self.names:
+            found = <PyObject*>PyDict_GetItemWithError(items, name)
+            if found == NULL or type(<object>found) is not str or not PyUnicode_IS_COMPACT_ASCII(<object>found):
+                return None
+            data, size = <const unsigned char*>PyUnicode_DATA(<object>found), PyUnicode_GET_LENGTH(<object>found)
+            while size and data[0] == c" ":
+                data, size = data + 1, size - 1
+            while size and data[size - 1] == c" ":
+                size -= 1
+            if not size or size > ROOM - at - 1:
+                return None
+            if at:
+                room[at] = SEPARATOR
+                at += 1
+            while size:
+                if not 32 <= data[0] < 127:
+                    return None
+                room[at] = data[0] - 32 if c"a" <= data[0] <= c"z" else data[0]
+                at += 1
+                data, size = data + 1, size - 1
+        within, around = self.inner.copy(), self.outer.copy()
+        within.update(PyBytes_FromStringAndSize(<char*>room, at))
+        around.update(within.digest())
+        return in_base64url(around.digest())
+
+
+cdef object in_base64url(bytes hashed):
+    cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(hashed)
+    cdef object text = PyUnicode_New(KEY, 127)
+    cdef char* room = <char*>PyUnicode_DATA(text)
+    cdef Py_ssize_t place, bit
+    cdef unsigned int pair
+    for place in range(KEY):
+        bit = 6 * place
+        pair = data[bit >> 3] << 8 | (data[(bit >> 3) + 1] if bit >> 3 < HASH - 1 else 0)
+        room[place] = URL[pair >> (10 - (bit & 7)) & 63]
+    return text
+
+
+def event_id(int64_t millis, bytes randomness not None, Py_ssize_t at):
+    """A UUIDv7 from milliseconds since 1970 and the ten bytes of chance that stand there."""
+    cdef object text = PyUnicode_New(ID, 127)
+    cdef char* room = <char*>PyUnicode_DATA(text)
+    cdef const unsigned char* data
+    cdef int place = 0, digit
+    if not 0 <= at <= PyBytes_GET_SIZE(randomness) - RANDOM:
+        raise IndexError
+    data = <const unsigned char*>PyBytes_AS_STRING(randomness) + at
+    for digit in range(12):
+        if digit == 8:
+            room[place] = c"-"
+            place += 1
+        room[place] = HEX[millis >> (44 - 4 * digit) & 15]
+        place += 1
+    room[13], room[14], place = c"-", c"7", 15
+    for digit in range(1, 2 * RANDOM):
+        if digit == 4 or digit == 8:
+            room[place] = c"-"
+            place += 1
+        room[place] = HEX[data[digit >> 1] >> (0 if digit & 1 else 4) & 15]
+        if digit == 4:
+            room[place] = HEX[8 | data[2] >> 4 & 3]
+        place += 1
+    return text
 
 
 cdef inline Py_ssize_t long(unsigned char* at, int64_t number) noexcept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
@@ -17,6 +17,11 @@ from bianhe.producers.validation import InvalidEvent, Validator
 from bianhe.schemas import names, wire
 from bianhe.schemas.contract import EVENT_KINDS, EVENT_NAMES, Contract
 
+try:
+    from bianhe.producers._encoder import event_id
+except ImportError:  # installed where no compiler was
+    event_id = None  # type: ignore[assignment]
+
 VALUE_BYTES_MAX: Final = 1_000_000
 """What the router accepts of a source record (design 3.1)."""
 CASE_CHARACTERS_MAX: Final = 64
@@ -25,7 +30,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BYTES: Final = 10
 """In an event's id."""
 _IDS_AT_ONCE: Final = 500
-_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _KINDS: Final = {kind: wire.long(number) for number, kind in enumerate(EVENT_KINDS)}
 
 
@@ -70,9 +74,10 @@ class Writer:
 
     def event(self, items: Mapping[str, Any], event: Event, today: date) -> Record:
         """The record of an event; raises InvalidEvent where contract, key or size forbid it."""
-        kind, millis = _KINDS.get(event.kind), None if event.time is None else _millis(event.time)
-        if kind is not None and event.case is None and (millis is not None or event.time is None):
-            value = self.encode(self.prefix, event.id, kind, millis, items)
+        id, said, time, case = event
+        kind, millis = _KINDS.get(said), None if time is None else _millis(time)
+        if kind is not None and case is None and (millis is not None or time is None):
+            value = self.encode(self.prefix, id, kind, millis, items)
             if value is not None and len(value) <= VALUE_BYTES_MAX:
                 return Record(self.keys.key(items, today), value)
         return self._event_by_the_book(items, event, today)
@@ -104,40 +109,28 @@ class Writer:
 
 def uuid7(millis: int, randomness: bytes) -> str:
     """A UUIDv7 (RFC 9562 §5.7) from milliseconds since 1970 and 10 random bytes."""
-    return _timed(millis) + _random(randomness.hex())
+    digits, chance = f"{millis:012x}", randomness.hex()
+    variant = "89ab"[int(chance[4], 16) & 3]
+    return f"{digits[:8]}-{digits[8:]}-7{chance[1:4]}-{variant}{chance[5:8]}-{chance[8:]}"
 
 
 class EventIds:
     """Makes new event ids; `randomness` gives so many random bytes, and is asked once for many ids."""
 
     def __init__(self, randomness: Callable[[int], bytes]) -> None:
-        self._random = _randoms(randomness)
-        self._millis = -1
-        self._timed = ""
+        self._randomness = randomness
+        self._pool = b""
+        self._at = 0
 
     def new(self, millis: int) -> str:
         """A UUIDv7 from milliseconds since 1970."""
-        if millis != self._millis:
-            self._millis, self._timed = millis, _timed(millis)
-        return self._timed + next(self._random)
-
-
-def _randoms(randomness: Callable[[int], bytes]) -> Iterator[str]:
-    while True:
-        digits = randomness(_IDS_AT_ONCE * _RANDOM_BYTES).hex()
-        for start in range(0, len(digits), 2 * _RANDOM_BYTES):
-            yield _random(digits[start : start + 2 * _RANDOM_BYTES])
-
-
-def _timed(millis: int) -> str:
-    """An id as far as its time and version say it."""
-    digits = f"{millis:012x}"
-    return f"{digits[:8]}-{digits[8:]}-7"
-
-
-def _random(digits: str) -> str:
-    """The rest of an id."""
-    return f"{digits[1:4]}-{_VARIANTS[digits[4]]}{digits[5:8]}-{digits[8:]}"
+        at = self._at
+        if at == len(self._pool):
+            self._pool, at = self._randomness(_IDS_AT_ONCE * _RANDOM_BYTES), 0
+        self._at = at + _RANDOM_BYTES
+        if event_id is None:
+            return uuid7(millis, self._pool[at : self._at])
+        return event_id(millis, self._pool, at)
 
 
 def _millis(time: datetime) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bianhe.producers.keys import EntityKeys, InvalidSecret, deriving, normalised, secret_of
+from bianhe.producers.keys import SEPARATOR, EntityKeys, InvalidSecret, deriving, normalised, secret_of
 from bianhe.producers.validation import InvalidEvent
 from bianhe.schemas.contract import Derivation, InvalidContract, KeyRule
 from support.rows import SECRET, number
@@ -58,6 +58,17 @@ def test_every_derived_key_fits_the_bus_and_tells_nothing(text: str) -> None:
     else:
         assert NATURAL.key({"code": key}, TODAY) == key
         assert len(key) == 43
+
+
+@given(st.lists(st.text(max_size=9) | st.text(" azAZ09@[`{~\x1f\x7f", max_size=4), min_size=1, max_size=3))
+def test_a_derived_key_is_made_of_the_normalised_parts(parts: list[str]) -> None:
+    items = {f"part_{place}": part for place, part in enumerate(parts)}
+    keys, normal = EntityKeys(KeyRule(tuple(items), Derivation.HMAC), SECRET), [normalised(part) for part in parts]
+    if all(part and part.isprintable() for part in normal):
+        assert keys.key(items, TODAY) == deriving(SECRET)(SEPARATOR.join(normal))
+    else:
+        with pytest.raises(InvalidEvent):
+            keys.key(items, TODAY)
 
 
 @pytest.mark.parametrize("value", [None, "", 5])
