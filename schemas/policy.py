@@ -23,6 +23,7 @@ from bianhe.schemas.records.policy import (
     OpenChannel,
     PolicyRecord,
     Ratified,
+    Released,
     Resource,
     Resumed,
     Revoked,
@@ -132,6 +133,8 @@ class Policy:
     mailboxes: Map[ResourceKey, Map[str, GrantInForce]] = field(default_factory=Map)
     """The grants of each resource that have a mailbox and have not ended."""
     stops: Map[tuple[Target, str], Stop] = field(default_factory=Map)
+    released: Map[tuple[str, int], int] = field(default_factory=Map)
+    """Before which offset of a source topic's partition all that is bad may be quarantined."""
 
     def is_stopped(self, target: Target, code: str) -> bool:
         """Whether a department or a resource stands still."""
@@ -159,7 +162,7 @@ class _Folding:
         self._revisions = policy.revisions.mutate()
         self._channels, self._present = policy.open_channels.mutate(), policy.present_channels.mutate()
         self._grants, self._mailboxes = policy.grants.mutate(), policy.mailboxes.mutate()
-        self._stops = policy.stops.mutate()
+        self._stops, self._released = policy.stops.mutate(), policy.released.mutate()
 
     def take(self, record: PolicyRecord) -> None:
         if record.number != self._version + 1 or record.previous != self._head:
@@ -190,6 +193,9 @@ class _Folding:
                 self._change(record)
             case Stopped() | Ratified() | Lifted() as body:
                 self._stop(record, body)
+            case Released(resource=code, version=version, before=before):
+                source = names.source_topic(code, version)
+                self._released.update({(source, int(partition)): end for partition, end in before.items()})
 
     def _begin(self, granted: Granted) -> None:
         if granted.digest != granted.grant.digest:
@@ -261,4 +267,5 @@ class _Folding:
             grants=self._grants.finish(),
             mailboxes=self._mailboxes.finish(),
             stops=self._stops.finish(),
+            released=self._released.finish(),
         )

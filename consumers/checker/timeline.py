@@ -169,7 +169,7 @@ def _take(timeline: Timeline, number: int, body: Document, report: Report) -> No
             stop = body["target"], body["code"]
             (timeline.stopped.add if kind == "stopped" else timeline.stopped.discard)(stop)
             timeline.turn(number, timeline.feeds.values())
-        case "ratified":
+        case "ratified" | "released":
             pass
         case kind:
             report.doubt(f"policy record {number} is of the kind {kind!r}, which the checker does not know")

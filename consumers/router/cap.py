@@ -11,17 +11,17 @@ class Cap:
     A window begins with its first bad record. What the open transaction counted can be undone.
     """
 
-    def __init__(self, limits: Limits, released_to: int = 0) -> None:
+    def __init__(self, limits: Limits, released: int = 0) -> None:
         self._most = limits.quarantine_max
         self._window = limits.quarantine_window
-        self._released_to = released_to
+        self._released = released
         """Offset before which an administrator lets everything be quarantined."""
         self._begin = self.count = 0
         self._committed = 0, 0
 
     def admits(self, offset: int) -> bool:
         """Count one more bad record, or say that it is one too many."""
-        if offset < self._released_to:
+        if offset < self._released:
             return True
         if offset - self._begin >= self._window:
             self._begin, self.count = offset, 0

@@ -304,8 +304,8 @@ def standstill(stopped: Sequence[Standing]) -> Iterator[Verdict]:
             State.FAULT,
             f"{each.topic}/{each.partition} stands still at {each.standstill.position}",
             f"{each.standstill.quarantined} events just before it were quarantined: a bad deployment, not bad events",
-            f"see bianhe quarantine list; once its provider publishes rightly: bianhe quarantine release "
-            f"{each.topic.split('.')[1]}",
+            "see bianhe quarantine list; once its provider publishes rightly: "
+            f"bianhe quarantine release {each.resource} --reason … --by …",
         )
     if not stopped:
         yield ok("nothing stands still")

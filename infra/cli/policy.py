@@ -15,6 +15,7 @@ from bianhe.infra.schema_registry import answers
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
 from bianhe.registry.policy.kafka import PolicyLog, Relay, signing_key
+from bianhe.schemas import names
 from bianhe.schemas.names import ADMIN_ACCOUNT, RELAY_ACCOUNT
 from bianhe.schemas.records.policy import (
     Body,
@@ -24,6 +25,7 @@ from bianhe.schemas.records.policy import (
     Lifted,
     OpenChannel,
     Ratified,
+    Released,
     Resource,
     Stopped,
     Writers,
@@ -93,6 +95,8 @@ def about(body: Body) -> str:
             return f"{target} {code}"
         case OpenChannel(topic=topic):
             return topic
+        case Released(resource=code, version=version, before=before):
+            return f"{names.source_topic(code, version)}/{','.join(before)}"
         case Granted(grant=grant, topic=topic):
             return f"{grant.number} {topic}"
         case Closed(receipt=receipt):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from bianhe.infra import clock
 from bianhe.infra.cli.console import Output, OutputOption, out, show
+from bianhe.infra.cli.policy import reached
 from bianhe.infra.kafka.components import component
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.settings import load
+from bianhe.infra.sql import engine
 from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.policy.sql import highest_of
 from bianhe.registry.quarantine import kafka
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
@@ -27,15 +32,18 @@ def list_(resource: ResourceOption = None, output: OutputOption = Output.TABLE) 
 
 
 @app.command()
-def release(resource: Annotated[str, typer.Argument(help="a resource whose source stands still")]) -> None:
+def release(
+    resource: Annotated[str, typer.Argument(help="a resource whose source stands still")],
+    reason: Annotated[str, typer.Option(help="why it may go on; stands on the policy log")],
+    by: Annotated[str, typer.Option("--by", help="who decides")],
+) -> None:
     """Let a source that stands still go on: what is bad of all that stands there now is quarantined."""
-    admin = _admin()
-    stopped = [each for each in kafka.standing(admin, read_policy(admin)) if each.topic.split(".")[1] == resource]
-    kafka.release(admin, stopped)
+    admin, database = _admin(), engine(load().database)
+    stopped = [each for each in kafka.standing(admin, read_policy(admin)) if each.resource == resource]
+    rows = kafka.release(admin, database, stopped, reason, by, clock.now())
     for each in stopped:
         out.print(f"released   {each.topic}/{each.partition} at {each.standstill.position}")
-    if not stopped:
-        out.print(f"nothing of {resource} stands still")
+    out.print(reached(partial(highest_of, database, rows)) if stopped else f"nothing of {resource} stands still")
 
 
 def _admin() -> Connection:

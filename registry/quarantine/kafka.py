@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from bianhe.infra.kafka import clients
+from sqlalchemy import Engine
+
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.errors import unreachable
 from bianhe.infra.kafka.log import LogReader
+from bianhe.registry.policy.sql import append
+from bianhe.registry.sql import deciding
 from bianhe.schemas import names
+from bianhe.schemas.errors import Rejected
 from bianhe.schemas.policy import Policy
 from bianhe.schemas.records.journal import Quarantined
+from bianhe.schemas.records.policy import Released
 from bianhe.schemas.records.state import Position, Standstill, position_key, position_partition, standstill_key
 
 NOTES_MAX: Final = 1_000
-_WRITE_SECONDS: Final = 30.0
+
+
+class NotReleased(Rejected):
+    """Nothing can be released as it was asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A source partition that is not routed on."""
 
-    topic: str
+    resource: str
+    version: int
     partition: int
     standstill: Standstill
+
+    @property
+    def topic(self) -> str:
+        return names.source_topic(self.resource, self.version)
 
 
 def noted(connection: Connection) -> list[Quarantined]:
@@ -40,36 +54,45 @@ def noted(connection: Connection) -> list[Quarantined]:
 
 def standing(connection: Connection, policy: Policy) -> list[Standing]:
     """Every source partition that stands still now."""
-    sources = [
-        (names.source_topic(resource.code, resource.version), partition)
-        for resource in policy.resources.values()
+    sources = {
+        (names.source_topic(*key), partition): key
+        for key, resource in policy.resources.items()
         for partition in range(resource.partitions)
-    ]
+    }
     latest = _latest(connection, {position_partition(*source) for source in sources})
     found = []
-    for topic, partition in sources:
+    for (topic, partition), key in sources.items():
         written, position = latest.get(standstill_key(topic, partition)), latest.get(position_key(topic, partition))
         standstill = Standstill.decode(written) if written else None
         # One that never moved has no position.
-        if standstill is not None and standstill.holds(Position.decode(position).position if position else 0):
-            found.append(Standing(topic, partition, standstill))
+        at, released = Position.decode(position).position if position else 0, policy.released.get((topic, partition), 0)
+        if standstill is not None and standstill.holds(at, released):
+            found.append(Standing(*key, partition, standstill))
     return found
 
 
-def release(connection: Connection, stopped: Iterable[Standing]) -> None:
-    """Let partitions go on: what is bad of all that stands there now is quarantined, however much it is.
+def release(
+    admin: Connection, engine: Engine, stopped: Sequence[Standing], reason: str, by: str, at: datetime
+) -> list[str]:
+    """Put into the outbox that partitions go on; the ids of its rows. Raises NotReleased."""
+    bodies = releases(admin, stopped, reason, by)
+    with deciding(engine) as connection:
+        return append(connection, bodies, at)
 
-    The workers look once a second. Raises BrokerUnreachable where that cannot be written.
-    """
-    producer = clients.producer(connection, delivery_timeout=_WRITE_SECONDS)
-    with Admin(connection) as admin:
+
+def releases(admin: Connection, stopped: Iterable[Standing], reason: str, by: str) -> list[Released]:
+    """What lets partitions go on: what is bad of all that stands there now is quarantined. Raises NotReleased."""
+    if not reason.strip() or not by.strip():
+        raise NotReleased("a release needs a reason and a name", cure="say --reason and --by: its provider will ask")
+    before = defaultdict[tuple[str, int], dict[str, int]](dict)
+    with Admin(admin) as asking:
         for each in stopped:
-            end = admin.end_offsets(each.topic, "read_committed")[each.partition]
-            released = replace(each.standstill, released_to=max(end, each.standstill.position + 1))
-            key, place = standstill_key(each.topic, each.partition), position_partition(each.topic, each.partition)
-            producer.produce(names.ROUTER_STATE, released.encode(), key, place)
-    if producer.flush(_WRITE_SECONDS):
-        raise unreachable(connection.bootstrap)
+            end = asking.end_offsets(each.topic, "read_committed")[each.partition]
+            before[each.resource, each.version][str(each.partition)] = max(end, each.standstill.position + 1)
+    return [
+        Released(resource=code, version=version, before=ends, reason=reason.strip(), decided_by=by.strip())
+        for (code, version), ends in before.items()
+    ]
 
 
 def _latest(connection: Connection, partitions: Iterable[int]) -> dict[str, bytes]:

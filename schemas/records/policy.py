@@ -169,6 +169,17 @@ class Lifted(Canonical):
     decided_by: str
 
 
+class Released(Canonical):
+    """Source partitions that stood still go on: what is bad before these offsets is quarantined, however much it is."""
+
+    kind: Literal["released"] = "released"
+    resource: str
+    version: int
+    before: Edge
+    reason: str
+    decided_by: str
+
+
 Body = Annotated[
     Writers
     | Department
@@ -182,7 +193,8 @@ Body = Annotated[
     | Closed
     | Stopped
     | Ratified
-    | Lifted,
+    | Lifted
+    | Released,
     Field(discriminator="kind"),
 ]
 _BODY: Final[TypeAdapter[Body]] = TypeAdapter(Body)

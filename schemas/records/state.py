@@ -51,7 +51,6 @@ class Standstill:
 
     position: int
     quarantined: int
-    released_to: int = 0
 
     def encode(self) -> bytes:
         return codec.encode("standstill", codec.fields(self))
@@ -60,9 +59,9 @@ class Standstill:
     def decode(cls, value: bytes) -> Standstill:
         return cls(**codec.decode("standstill", value))
 
-    def holds(self, position: int) -> bool:
-        """Whether it keeps a partition at this position from going on."""
-        return self.position == position and self.released_to <= position
+    def holds(self, position: int, released: int) -> bool:
+        """Whether a partition at this position may not go on, where all before `released` may be quarantined."""
+        return self.position == position and released <= position
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.settings import read_secret
-from bianhe.registry.quarantine.kafka import noted, release, standing
+from bianhe.registry.quarantine.kafka import noted, releases, standing
 from bianhe.schemas.lanes import Deliver
 from bianhe.schemas.names import QUARANTINE, ROUTER_ACCOUNT, ROUTER_STATE, mailbox
 from bianhe.schemas.records.journal import JournalEntry, Quarantined
@@ -305,7 +305,7 @@ def test_a_source_of_which_too_much_is_bad_stands_still_until_an_administrator_l
     assert eventually(lambda: standing(admin, city.policy) != [])
     [stopped] = standing(admin, city.policy)
     assert (stopped.topic, stopped.partition, stopped.standstill.quarantined) == (SOURCE, 0, 100)
-    release(admin, [stopped])
+    city.decide(*releases(admin, [stopped], "published rightly", "ops"))
     assert city.routed(SOURCE)
     assert standing(admin, city.policy) == []
     assert sum(note.partition == 0 and note.size == len(person()[:-1]) for note in noted(admin)) == 250

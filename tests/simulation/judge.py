@@ -62,7 +62,7 @@ def judge(cluster: Cluster, policy: PolicyLog) -> Iterator[str]:
     for partition in range(PARTITIONS):
         source = [_happened(entry) for entry in cluster.logs[SOURCE, partition]]
         yield from _books(source, partition, journal, quarantine)
-        yield from _standing(source, cluster, partition, journal)
+        yield from _standing(source, cluster, policy, partition, journal)
         place = names.ROUTER_STATE, position_partition(SOURCE, partition)
         states = {entry.key: entry.value for entry in cluster.read(place)}
         for span in spans:
@@ -136,7 +136,9 @@ def _books(
         yield f"quarantined of {partition} is {quarantined}, bad is {bad}"
 
 
-def _standing(source: Sequence[Happened], cluster: Cluster, partition: int, journal: Sequence[Entry]) -> Iterator[str]:
+def _standing(
+    source: Sequence[Happened], cluster: Cluster, policy: PolicyLog, partition: int, journal: Sequence[Entry]
+) -> Iterator[str]:
     """A partition stands still where it must, and nowhere else. Whoever begins to read it counts anew."""
     most, window, place = LIMITS.quarantine_max, LIMITS.quarantine_window, (SOURCE, partition)
     bad = [each.offset for each in source if not each.is_sound]
@@ -145,7 +147,7 @@ def _standing(source: Sequence[Happened], cluster: Cluster, partition: int, jour
         before = [offset for offset in bad if at - window < offset < at]
         if at not in bad or len(before) < most:
             yield f"{partition} stood still at {at}, bad before it were {before}"
-    released = {offset for each in standstills for offset in range(each.position, each.released_to)}
+    released = {offset for stood, before in policy.releases[partition].items() for offset in range(stood, before)}
     key, first, count = position_key(*place).encode(), 0, 0
     for entry in journal:
         if entry.key != key:

@@ -19,6 +19,7 @@ from bianhe.schemas.records.policy import (
     Granted,
     Lifted,
     PolicyRecord,
+    Released,
     Resumed,
     Revoked,
     Stopped,
@@ -59,7 +60,7 @@ MILLIS: Final = min(each.grant.until_millis for each in GRANTS) - 6 * TERM_STEP
 DIVISIONS: Final = ("410212", "410202")
 SOUND: Final = {person(residence_division=division): division for division in DIVISIONS}
 _signed: Final = Remembered[tuple[str, Body] | None, tuple[bytes, str]]()
-"""A record and its hash, by what it follows and says; an edge is of one history alone."""
+"""A record and its hash, by what it follows and says; an offset is of one history alone."""
 
 
 class PolicyLog:
@@ -72,6 +73,8 @@ class PolicyLog:
         self.given: list[Granted] = []
         self.spans: dict[str, tuple[int, int | None, Mapping[str, int] | None]] = {}
         """Of each grant the version that began it, the one that revoked it, and its edge."""
+        self.releases = {partition: dict[int, int]() for partition in range(PARTITIONS)}
+        """Of each partition, by the offset at which it stood still, before which one all that is bad is let pass."""
         self.halts: dict[str, list[tuple[int, int | None]]] = {}
         """Of each grant, and of the resource, from which version to before which one it stood still."""
 
@@ -82,7 +85,7 @@ class PolicyLog:
     def append(self, body: Body) -> bytes:
         """The record of the next number."""
         self.version += 1
-        following = None if isinstance(body, Effective) else (self._head, body)
+        following = None if isinstance(body, Effective | Released) else (self._head, body)
         known = _signed.get(following)
         if known is None:
             unsigned = PolicyRecord(
@@ -126,6 +129,13 @@ class PolicyLog:
         if what == RESOURCE:
             return Stopped(target=Target.RESOURCE, code=RESOURCE, reason="x", decided_by="security")
         return Suspended(grant=what, ground="misuse", correct_by=date(2026, 12, 20), decided_by="security")
+
+    def next_release(self, partition: int, stood: int, end: int) -> Released:
+        """An administrator lets go on what stands still."""
+        self.releases[partition][stood] = end
+        return Released(
+            resource=RESOURCE, version=1, before={str(partition): end}, reason="published rightly", decided_by="ops"
+        )
 
     def going_on(self) -> list[Body]:
         """What lets everything go on that stands still."""

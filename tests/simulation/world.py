@@ -11,7 +11,6 @@ import random
 from bisect import bisect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Final
 from unittest.mock import patch
 
@@ -33,8 +32,6 @@ from bianhe.schemas.records.policy import Body, Effective
 from bianhe.schemas.records.state import (
     STATE_PARTITIONS,
     Acknowledgement,
-    position_partition,
-    standstill_key,
     worker_key,
     worker_partition,
 )
@@ -321,11 +318,9 @@ class World:
         """An administrator lets what stands still go on."""
         for partition in range(PARTITIONS):
             found = self.cluster.standstills((SOURCE, partition))
-            if found and not found[-1].released_to:
-                self.events.append(f"partition {partition} released")
-                released = replace(found[-1], released_to=self.cluster.end((SOURCE, partition)))
-                place = names.ROUTER_STATE, position_partition(SOURCE, partition)
-                self.cluster.write(place, standstill_key(SOURCE, partition).encode(), released.encode())
+            if found and found[-1].position not in self.policy.releases[partition]:
+                end = self.cluster.end((SOURCE, partition))
+                self._decide(self.policy.next_release(partition, found[-1].position, end))
 
     def _decide(self, body: Body) -> None:
         value = self.policy.append(body)

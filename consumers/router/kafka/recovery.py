@@ -51,10 +51,12 @@ class Recovery:
             asked = (self._asker.list_topics(each, timeout=self._wait_seconds).topics[each] for each in sorted(topics))
             return frozenset(found.topic for found in asked if found.error is None)
 
-    def recover(self, topic: str, partition: int, route: Route, today: date) -> PartitionState | Standstill | None:
+    def recover(
+        self, topic: str, partition: int, route: Route, released: int, today: date
+    ) -> PartitionState | Standstill | None:
         """The committed state of a source partition, or that it stands still there.
 
-        None while a transaction that could change it is still open.
+        Before the offset `released` it may not. None while a transaction that could change its state is still open.
         """
         number = position_partition(topic, partition)
         log = self._logs.get(number)
@@ -65,10 +67,9 @@ class Recovery:
             return None
         first, _ = self._ends(topic, partition)
         position, standstill = max(first, log.position(topic, partition)), log.standstill(topic, partition)
-        if standstill is not None and standstill.holds(position):
+        if standstill is not None and standstill.holds(position, released):
             return standstill
-        released_to = standstill.released_to if standstill is not None else 0
-        cap = Cap(self._limits, released_to)
+        cap = Cap(self._limits, released)
         state = PartitionState(topic, partition, position, log.views(topic, partition), cap=cap)
         state.begin_views(route.deliveries)
         self._rebuild(state, route, today)

@@ -393,7 +393,8 @@ class Worker:
             topic, partition = source
             if time.monotonic() < self._standing.get(source, 0):
                 continue
-            state = self._recovery.recover(topic, partition, self._plan.routes[topic], today)
+            released = self._policy.released.get(source, 0)
+            state = self._recovery.recover(topic, partition, self._plan.routes[topic], released, today)
             if isinstance(state, Standstill):
                 self._stand(source, state)
                 continue

@@ -20,6 +20,6 @@ def test_what_an_aborted_transaction_counted_does_not_count() -> None:
 
 
 def test_up_to_where_an_administrator_released_it_everything_is_admitted() -> None:
-    cap = Cap(LIMITS, released_to=100)
+    cap = Cap(LIMITS, released=100)
     assert all(cap.admits(offset) for offset in range(50, 100))
     assert [cap.admits(offset) for offset in (100, 101, 102)] == [True, True, False]

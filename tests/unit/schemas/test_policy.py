@@ -15,6 +15,7 @@ from bianhe.schemas.records.policy import (
     Department,
     Effective,
     PolicyRecord,
+    Released,
     Resumed,
     Revoked,
     Suspended,
@@ -22,7 +23,7 @@ from bianhe.schemas.records.policy import (
     encode_body,
 )
 from bianhe.schemas.records.receipt import Receipt
-from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population, writers
+from support.policy_bodies import MAILBOX, OPEN, SOURCE, channel, granted, policy, population, writers
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 BODIES: tuple[Body, ...] = (
@@ -52,14 +53,20 @@ BODIES: tuple[Body, ...] = (
     ),
 )
 SUSPENDED = Suspended(grant="G-2026-0001", ground="misuse", correct_by=date(2026, 12, 20), decided_by="gongan")
+
+
 RESUMED = Resumed(grant="G-2026-0001", decided_by="gongan")
+
+
+def released(before: dict[str, int]) -> Released:
+    return Released(resource="population", version=1, before=before, reason="published rightly", decided_by="ops")
 
 
 def record(number: int, previous: str, body: Body) -> PolicyRecord:
     return PolicyRecord(number=number, previous=previous, id=f"id-{number}", at=AT, body=body)
 
 
-@pytest.mark.parametrize("body", [*BODIES, SUSPENDED, RESUMED], ids=lambda body: body.kind)
+@pytest.mark.parametrize("body", [*BODIES, SUSPENDED, RESUMED, released({"0": 5})], ids=lambda body: body.kind)
 def test_a_record_is_read_as_it_was_written(body: Body) -> None:
     written = record(1, GENESIS, body)
     read = PolicyRecord.decode(written.encode())
@@ -163,6 +170,11 @@ def test_a_policy_shares_what_a_record_does_not_touch_with_the_one_before() -> N
     assert after.present_channels["population", 1] is before.present_channels["population", 1]
     assert MAILBOX not in {grant.topic for grant in after.mailboxes["population", 1].values()}
     assert before.mailboxes["population", 1]["G-2026-0001"].state is GrantState.ACTIVE
+
+
+def test_a_release_counts_for_its_partitions_until_the_next_one() -> None:
+    after = policy(population(), released({"0": 10, "1": 20}), released({"1": 30}))
+    assert dict(after.released) == {(SOURCE, 0): 10, (SOURCE, 1): 30}
 
 
 def test_the_last_revision_of_an_open_channel_is_the_one_written() -> None:
