@@ -272,6 +272,9 @@ class EndConsumer:
 
     def list_topics(self, topic: str | None = None, timeout: float = 0) -> Listing:
         self._world.disturb(self._seat.process)
+        if self._cluster.blind:
+            self._cluster.blind -= 1
+            raise fault(KafkaError._TIMED_OUT, retriable=True)
         known = self._cluster.topics
         asked = known if topic is None else {topic}
         return Listing({name: Listed(name, None if name in known else _UNKNOWN) for name in asked})

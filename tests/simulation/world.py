@@ -23,7 +23,7 @@ from simulation.memory import BUS_RECORDS, Contracts, Memory, remembering
 from simulation.swarm import ACTS, drawn
 
 from bianhe.consumers.router import plan
-from bianhe.consumers.router.kafka import loads, recovery, worker, writer
+from bianhe.consumers.router.kafka import loads, policy, recovery, worker, writer
 from bianhe.consumers.router.kafka.worker import STANDSTILL_SECONDS, Worker
 from bianhe.infra.kafka import log
 from bianhe.schemas import names
@@ -370,17 +370,18 @@ def simulated() -> Iterator[None]:
             patches.enter_context(patch.object(module, "time", CLOCK))
         patches.enter_context(patch.object(worker, "leave_group", clients.leave_group))
         memory = Memory()
-        patches.enter_context(patch.object(worker, "PinnedKeys", memory))
-        patches.enter_context(patch.object(worker, "fold", memory.fold))
-        patches.enter_context(patch.object(worker, "compile_plan", memory.compile_plan))
+        patches.enter_context(patch.object(policy, "PinnedKeys", memory))
+        patches.enter_context(patch.object(policy, "fold", memory.fold))
+        patches.enter_context(patch.object(policy, "compile_plan", memory.compile_plan))
         patches.enter_context(patch.object(plan, "Contract", Contracts))
         patches.enter_context(patch.object(plan, "Slicer", memory.slicer))
         for record in BUS_RECORDS:
             patches.enter_context(patch.multiple(record, **remembering(record)))
-        for module in (worker, loads):
+        for module in (worker, policy, loads):
             patches.enter_context(patch.object(module, "log", Silent()))
-        for name in ("telemetry", "gc"):
-            patches.enter_context(patch.object(worker, name, Silent()))
+        for module in (worker, policy):
+            patches.enter_context(patch.object(module, "gc", Silent()))
+        patches.enter_context(patch.object(worker, "telemetry", Silent()))
         # What is here stays, and what a history leaves behind is a few large knots.
         thresholds = gc.get_threshold()
         gc.freeze()

@@ -18,23 +18,21 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bianhe.consumers.router.kafka.loads import Loads
+from bianhe.consumers.router.kafka.policy import FollowedPolicy
 from bianhe.consumers.router.kafka.recovery import Recovery
 from bianhe.consumers.router.kafka.writer import Deadline, TransactionAborted, WorkerStops, Writer
 from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.partition import PartitionState
-from bianhe.consumers.router.plan import RoutingPlan, compile_plan
+from bianhe.consumers.router.plan import RoutingPlan
 from bianhe.consumers.router.routing import Quarantine, SourceRecord, UnknownSchema, route_record
 from bianhe.consumers.router.transaction import Budget, closing_records, quarantined
 from bianhe.infra import telemetry
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.raw import leave_group
 from bianhe.schemas import names
 from bianhe.schemas.errors import Rejected, Transient
-from bianhe.schemas.policy import EMPTY, fold
 from bianhe.schemas.records.state import Standstill
-from bianhe.schemas.signatures import PinnedKeys
 from bianhe.schemas.wire import Malformed
 
 STANDSTILL_SECONDS: Final = 1.0
@@ -64,15 +62,7 @@ class Worker:
     ) -> None:
         self._connection = connection
         self._id = names.router_transactional_id(number)
-        self._pseudonym_key = pseudonym_key
         self._limits = limits
-        self._policy_keys = PinnedKeys.parse(connection.policy_keys)
-        self._policy = EMPTY
-        self._compiled = RoutingPlan(0, {})
-        self._plan = self._compiled
-        """The compiled plan, as far as its delivery topics exist."""
-        self._topics: frozenset[str] = frozenset()
-        """Delivery topics that were seen to exist; sync never deletes one."""
         self._acknowledged = 0
         self._states: dict[Source, PartitionState] = {}
         self._behind = False
@@ -88,9 +78,9 @@ class Worker:
         self._ended = 0.0
         """When its last transaction did."""
         self._writer = Writer(connection, self._id, limits, deadline)
-        self._policy_log = LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP)
-        self._loads = Loads(connection, self._writer, limits)
         self._recovery = Recovery(connection, limits)
+        self._policy = FollowedPolicy(connection, self._id, pseudonym_key, self._recovery.existing)
+        self._loads = Loads(connection, self._writer, limits)
         self._consumer: Consumer = clients.consumer(
             connection, names.ROUTER_GROUP, instance=self._id, start="error", isolation="read_committed"
         )
@@ -138,6 +128,10 @@ class Worker:
                 self._load()
 
     @property
+    def _plan(self) -> RoutingPlan:
+        return self._policy.plan
+
+    @property
     def settled(self) -> bool:
         """Whether all that the group gave it is recovered, and every view goes with the live flow."""
         return not self._awaiting and not self._behind
@@ -170,58 +164,24 @@ class Worker:
     # The policy
 
     def _follow_policy(self) -> None:
-        # What is known of the policy stays: looking through it for cycles takes longer than a change of it.
-        gc.disable()
-        try:
-            self._read_policy()
-        finally:
-            gc.enable()
-
-    def _read_policy(self) -> None:
-        records = self._policy_keys.read(entry.value for entry in self._policy_log.read_to_end())
-        if not records:
+        known = self._plan.routes.keys()
+        if not self._policy.follow():
             return
-        before = self._plan
-        self._policy = fold(self._policy, records)
-        if self._policy.writers and self._id not in self._policy.writers:
-            self._wait_to_be_enlisted()
-            return
-        self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
-        self._swap_plan()
+        self._aim()
         gc.freeze()
-        if self._plan.routes.keys() != before.routes.keys():
+        if self._plan.routes.keys() != known:
             self._consumer.subscribe(
                 sorted(self._plan.routes), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
         log.info("policy", version=self._plan.policy_version, sources=len(self._plan.routes))
-
-    def _wait_to_be_enlisted(self) -> None:
-        """A revocation would not wait for this worker, so it must not write."""
-        if self._plan.routes:
-            raise WorkerStops(f"{self._id} is a writer no more")
-        log.warning(
-            "not enlisted",
-            writers=len(self._policy.writers),
-            cause=f"{self._id} is not below `routers` in the settings of the catalog's last import",
-            cure="raise `routers` and import the catalog again, or start the worker under another number",
-        )
 
     def _look_for_topics(self) -> None:
         """A delivery topic that was made before a record was written gets it, so this is asked after consuming.
 
         Asked on a quiet source too: what stands there waits for its first load.
         """
-        if self._recovery.existing(self._plan.awaiting):
-            self._swap_plan()
-
-    def _swap_plan(self) -> None:
-        self._plan = self._compiled.delivering_to(self._topics)
-        if self._plan.awaiting:
-            self._topics |= self._recovery.existing(self._plan.awaiting)
-            self._plan = self._compiled.delivering_to(self._topics)
-        self._aim()
-        if self._plan.awaiting:
-            log.warning("not synced yet", topics=sorted(self._plan.awaiting))
+        if self._policy.look_for_topics():
+            self._aim()
 
     def _aim(self) -> None:
         """Bring every partition to the plan, or to a view that has joined."""
@@ -393,7 +353,7 @@ class Worker:
             topic, partition = source
             if time.monotonic() < self._standing.get(source, 0):
                 continue
-            released = self._policy.released.get(source, 0)
+            released = self._policy.released(source)
             state = self._recovery.recover(topic, partition, self._plan.routes[topic], released, today)
             if isinstance(state, Standstill):
                 self._stand(source, state)
