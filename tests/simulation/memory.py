@@ -9,14 +9,14 @@ from typing import Any, Final, TypeVar
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.policy import GrantState, Policy, fold
-from bianhe.schemas.records.journal import JournalEntry
+from bianhe.schemas.records.journal import JournalEntry, Quarantined
 from bianhe.schemas.records.policy import PolicyRecord
-from bianhe.schemas.records.state import Acknowledgement, Position, ViewPosition
+from bianhe.schemas.records.state import Acknowledgement, Manifest, Position, Standstill, ViewPosition
 from bianhe.schemas.signatures import SEED_BYTES, PinnedKeys, Role, SigningKey
 from bianhe.schemas.slicer import Slicer
 from bianhe.schemas.view import View
 
-REMEMBERED_MAX: Final = 4000
+REMEMBERED_MAX: Final = 20_000
 RELAY: Final = SigningKey(bytes(SEED_BYTES))
 POLICY_KEYS: Final = PinnedKeys({}).pinning(Role.RELAY, RELAY).text
 KEYS: Final = PinnedKeys.parse(POLICY_KEYS)
@@ -45,7 +45,7 @@ RECORDS: Final = Remembered[bytes, PolicyRecord]()
 """By their bytes; whoever signs one puts it here, so that nobody has to read it."""
 
 
-BUS_RECORDS: Final = (Position, ViewPosition, Acknowledgement, JournalEntry)
+BUS_RECORDS: Final = (Position, ViewPosition, Manifest, Standstill, Acknowledgement, JournalEntry, Quarantined)
 
 
 def remembering(record: Any) -> dict[str, Any]:

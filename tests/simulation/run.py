@@ -39,17 +39,26 @@ def findings(seed: int) -> list[Finding]:
     """Play the history of a seed and judge it."""
     world = World(seed)
     try:
+        return [Finding(seed, message, world.events) for message in _wrong(world, seed)]
+    finally:
+        world.end()
+
+
+def _wrong(world: World, seed: int) -> Iterator[str]:
+    try:
         world.run(EVENTS)
     except Stuck as stuck:
-        return [Finding(seed, f"does not come to rest: {stuck}", world.events)]
+        yield f"does not come to rest: {stuck}"
+        return
     except Exception:
-        return [Finding(seed, traceback.format_exc(), world.events)]
-    found = list(judge(world.cluster, world.policy))
+        yield traceback.format_exc()
+        return
+    yield from judge(world.cluster, world.policy)
     if seed % CHECKED_EVERY == 0:
         history, floor = History(world.cluster.logs, {1: frozenset()}), Floor(deliveries=0)
         report = check(history, PSEUDONYM_KEY, floor, policy_keys=POLICY_KEYS)
-        found += [*map(str, report.findings), *report.unknown]
-    return [Finding(seed, message, world.events) for message in found]
+        yield from map(str, report.findings)
+        yield from report.unknown
 
 
 def batch(seeds: range) -> tuple[list[Finding], float]:

@@ -84,6 +84,7 @@ class Silent:
     """Stands in the place of loggers and metrics: takes everything and says nothing."""
 
     def __getattr__(self, name: str) -> Silent:
+        setattr(self, name, self)  # a second time it is found sooner
         return self
 
     def __call__(self, *said: object, **facts: object) -> Silent:
@@ -111,7 +112,7 @@ class Process:
                 self.worker = Worker(self._seat, self.number, KEY, policies.LIMITS)
             self.worker.step()
         except (Crash, KafkaException, SystemError, BusError):
-            self.worker = None
+            self.die()
         finally:
             self.running = self.killed = False
 
@@ -124,7 +125,14 @@ class Process:
             except (Crash, KafkaException, SystemError, BusError):
                 pass
             finally:
-                self.worker, self.running, self.killed = None, False, False
+                self.running = self.killed = False
+                self.die()
+
+    def die(self) -> None:
+        """A worker is a large knot; cut, it goes at once, and nobody needs to look for it."""
+        if self.worker is not None:
+            vars(self.worker).clear()
+            self.worker = None
 
 
 class World:
@@ -149,6 +157,13 @@ class World:
             self._grant()
         self._sync()
 
+    def end(self) -> None:
+        """Cut the knot that a history is: what is left of it goes at once."""
+        for process in self._processes:
+            process.die()
+        self._processes.clear()
+        vars(self.cluster).clear()
+
     # What the clients ask of the world
 
     def happens(self, share: float) -> bool:
@@ -164,7 +179,9 @@ class World:
         return self._chance.randrange(most + 1) if self._faults else most
 
     def disturb(self, process: object) -> None:
-        if self._faults and self._depth < NESTED_MAX and self._chance.random() < self.rates.disturbed:
+        if not self._faults:
+            return
+        if self._depth < NESTED_MAX and self._chance.random() < self.rates.disturbed:
             self._depth += 1
             try:
                 for _ in range(self._chance.randrange(1, 6)):
@@ -264,7 +281,7 @@ class World:
         if process.running:
             process.killed = True
         else:
-            process.worker = None
+            process.die()
 
     def _leave(self) -> None:
         idle = [process for process in self._processes if not process.running]
