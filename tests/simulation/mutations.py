@@ -17,11 +17,13 @@ from simulation.world import simulated
 from bianhe.consumers.router import routing
 from bianhe.consumers.router.cap import Cap
 from bianhe.consumers.router.kafka import recovery
+from bianhe.consumers.router.kafka.policy import FollowedPolicy
 from bianhe.consumers.router.kafka.worker import Source, Worker
 from bianhe.consumers.router.kafka.writer import FaultWatch
 from bianhe.consumers.router.loading import Loading
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route
+from bianhe.schemas.errors import Transient
 from bianhe.schemas.records.state import Position
 
 SEEDS_MAX: Final = 5_000
@@ -85,6 +87,19 @@ def _position_one_too_far(state: PartitionState, policy_version: int) -> Positio
     return Position(state.position + 1, policy_version)
 
 
+_read_policy = FollowedPolicy._read
+
+
+def _policy_half_taken(followed: FollowedPolicy) -> bool:
+    known = followed._policy.version
+    try:
+        return _read_policy(followed)
+    except Transient:
+        if followed._policy.version != known:
+            followed.plan = followed._compiled.delivering_to(followed._topics)
+        raise
+
+
 _aim = PartitionState.aim
 
 
@@ -134,14 +149,19 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     "an abort keeps what a load did": Mutation(1064, Loading, "abort", _nothing),
     "a lost request is not noticed": Mutation(7, FaultWatch, "emit", _nothing),
     "a new producer, and state from memory": Mutation(21, Worker, "_renewed", _renewed_keeping_state),
-    "a new producer, and policy from memory": Mutation(1045, Worker, "_renewed", _renewed_keeping_policy),
+    "a new producer, and policy from memory": Mutation(3569, Worker, "_renewed", _renewed_keeping_policy),
     "a new producer, and no new acknowledgement": Mutation(952, Worker, "_renewed", _renewed_keeping_acknowledgement),
     "a partition goes without a commit": Mutation(170, Worker, "_on_revoke", _revoked_without_commit),
     "a partition is lost without an abort": Mutation(250, Worker, "_on_lost", _revoked_without_commit),
     "a partition goes and what was read stays": Mutation(522, Worker, "_give_back", _given_back_keeping_backlog),
-    "recovery does not wait for open transactions": Mutation(516, recovery._StateLog, "read_to", _read_without_waiting),
+    "recovery does not wait for open transactions": Mutation(
+        3249, recovery._StateLog, "read_to", _read_without_waiting
+    ),
     "recovery does not find entities again": Mutation(7, recovery.Recovery, "_rebuild", _nothing),
     "a position is one too far": Mutation(3, PartitionState, "state", _position_one_too_far),
+    "a policy is half taken where topics cannot be asked for": Mutation(
+        248, FollowedPolicy, "_read", _policy_half_taken
+    ),
     "a new plan is not followed": Mutation(4, PartitionState, "aim", _aimed_once),
     "a removal is forgotten": Mutation(1, routing, "_remove", _removed_for_nobody),
     "a retraction is forgotten": Mutation(3, routing, "retractions", _retracted_for_nobody),
