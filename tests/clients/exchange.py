@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,12 +70,3 @@ class Exchange:
 
     def _json(self, *words: str) -> Any:
         return json.loads(self.bianhe(*words, "--output", "json"))
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 below the range that outgoing connections take."""
-    for port in range(18_080, 32_768):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise OSError("no port is free")

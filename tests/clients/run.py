@@ -7,6 +7,7 @@ run because its toolchain is missing here.
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 import tempfile
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from clients import scenario
-from clients.exchange import ROOT, Exchange, free_port
+from clients.exchange import ROOT, Exchange
 from clients.languages import LANGUAGES, Failed, Language, command, said
 
 from bianhe.infra.cli.bus import Bus
+from bianhe.infra.embedded.data_directory import free_ports
 
 CACHE: Final = ROOT / ".cache" / "clients"
 SUBSCRIBERS: Final = {"python": "renshe", "java": "tongji", "go": "yibao", "node": "minzheng"}
@@ -141,7 +143,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bianhe-clients-") as folder:
         home = Path(folder)
         exchange = Exchange(home)
-        with Bus(home, registry=f"http://127.0.0.1:{free_port()}"):
+        with Bus(home, registry=f"http://127.0.0.1:{next(free_ports(random.Random()))}"):
             exchange.import_catalog()
             for department in SUBSCRIBERS.values():
                 exchange.grant(department)

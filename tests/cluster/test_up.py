@@ -15,7 +15,7 @@ import pytest
 
 from bianhe.infra.cli.console import Exit
 from bianhe.infra.embedded import jars
-from bianhe.infra.embedded.data_directory import PORTS_FREE
+from bianhe.infra.embedded.data_directory import free_ports
 from support.broker import eventually, processes_on
 from support.command_line import command, explained
 
@@ -39,12 +39,7 @@ def up(home: Path, *options: object, **environment: object) -> Iterator[subproce
 
 
 def free_port() -> int:
-    return next(port for port in random.sample(PORTS_FREE, 100) if not taken(port))
-
-
-def taken(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    return next(free_ports(random.Random()))
 
 
 @pytest.mark.parametrize("option", ["--registry-port", "--kafka-port"])
