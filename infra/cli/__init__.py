@@ -15,6 +15,9 @@ def main() -> None:
         from bianhe.infra.cli.commands import run
 
         run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        # Ctrl-C within a callback of the Kafka client comes out of whatever is called next.
+        if isinstance(error, SystemError) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
         print("stopped", file=sys.stderr)
         sys.exit(_INTERRUPTED)

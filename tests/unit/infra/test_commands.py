@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import metadata
+from unittest.mock import patch
 
 import pytest
 
+from bianhe.infra.cli import main
 from bianhe.infra.cli.commands import COMMANDS, command
 from bianhe.infra.cli.console import Exit
 
@@ -53,3 +55,14 @@ main()
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (answer.returncode, answer.stderr) == (Exit.INTERRUPTED, "stopped\n")
+
+
+@pytest.mark.parametrize(("cause", "ends"), [(KeyboardInterrupt(), SystemExit), (ValueError(), SystemError)])
+def test_ctrl_c_that_a_c_callback_swallowed_is_obeyed_too(cause: BaseException, ends: type[BaseException]) -> None:
+    def run() -> None:
+        raise SystemError("returned a result with an exception set") from cause
+
+    with patch("bianhe.infra.cli.commands.run", run), pytest.raises(ends) as ended:
+        main()
+    if isinstance(ended.value, SystemExit):
+        assert ended.value.code == Exit.INTERRUPTED
