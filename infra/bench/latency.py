@@ -21,6 +21,8 @@ _TICK_SECONDS: Final = 0.002
 _UNTIMED: Final = b"untimed"
 """The key of events that are not measured."""
 _PATIENCE_SECONDS: Final = 30.0
+_WARM_UP: Final = 3
+"""Of a round."""
 
 
 class Latency(NamedTuple):
@@ -33,14 +35,15 @@ class Latency(NamedTuple):
 def measure(folder: Path, rates: Sequence[int], seconds: float, rounds: int, told: Told) -> dict[str, Any]:
     """p50 and p99 in milliseconds at each rate, seen by a read_committed consumer of one of five mailboxes.
 
-    Every rate in turn, `rounds` times after one that is thrown away: a broker that has just started compiles itself.
+    Every rate in turn, `rounds` times after one three times as long that is thrown away: a broker that has just started
+    compiles itself for minutes, and one at work has long done so.
     """
     values, found = source_values(), dict[int, list[Latency]]()
     with a_city(folder, [source(VIEWS)]) as city:
         city.start_router()
         for number in range(rounds + 1):
             for rate in rates:
-                took = at_rate(city, values, source(VIEWS), rate, seconds)
+                took = at_rate(city, values, source(VIEWS), rate, seconds if number else _WARM_UP * seconds)
                 told(f"round {number} of {rounds}  {rate} a second: p50 {took.p50_ms:.0f} ms, p99 {took.p99_ms:.0f} ms")
                 if number:
                     found.setdefault(rate, []).append(took)
@@ -61,7 +64,7 @@ def measure(folder: Path, rates: Sequence[int], seconds: float, rounds: int, tol
             "workers": WORKERS,
             "partitions": PARTITIONS,
             "seconds_at_a_rate": seconds,
-            "rounds": f"{rounds}, after one that is thrown away; medians",
+            "rounds": f"{rounds}, after one {_WARM_UP} times as long that is thrown away; medians",
         },
     }
 

@@ -45,7 +45,7 @@ def latency(
     output: OutputOption = Output.TABLE,
     rate: Annotated[list[int] | None, typer.Option(min=1, help="events a second; may be given again")] = None,
 ) -> None:
-    """From the provider's hands to the subscriber's at given rates; about two minutes."""
+    """From the provider's hands to the subscriber's at given rates; about two and a half minutes."""
     rates, seconds, rounds = rate or [1000, 5000], 10.0, 1 if quick else 3
     with _folder() as folder:
         _report(lambda: latency_bench.measure(folder, rates, seconds, rounds, _tell), output)
