@@ -19,7 +19,7 @@ class Limits:
     """What arrives so soon after the first record of a transaction goes with it."""
     rest_seconds: float = 0.045
     """From the end of a transaction to the next commit. Until the broker has marked the former's partitions it answers
-    CONCURRENT_TRANSACTIONS, and the client asks again 20 ms later."""
+    CONCURRENT_TRANSACTIONS, and the client asks again 20 ms later (decision 0018)."""
     idle_wait_seconds: float = 0.05
     transaction_timeout_seconds: float = 15.0
     """The broker aborts a transaction open this long: what a worker that died in one holds back."""
