@@ -72,9 +72,10 @@ class FollowedPolicy:
             self._policy = fold(self._policy, records)
             if self._policy.writers and self._id not in self._policy.writers:
                 self._wait_to_be_enlisted()
-                return False
-            self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
-        if self.plan.policy_version == self._compiled.policy_version:
+            else:
+                self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
+        # What was compiled before this worker was taken off the list is not followed either.
+        if not self.plan.policy_version < self._compiled.policy_version == self._policy.version:
             return False
         # Where it cannot be asked which topics there are, the plan stays what every partition was brought to.
         plan = self._compiled.delivering_to(self._topics)
