@@ -17,8 +17,9 @@ from simulation.world import simulated
 from bianhe.consumers.router import routing
 from bianhe.consumers.router.cap import Cap
 from bianhe.consumers.router.kafka import recovery
+from bianhe.consumers.router.kafka.assignment import Source
 from bianhe.consumers.router.kafka.policy import FollowedPolicy
-from bianhe.consumers.router.kafka.worker import Source, Worker
+from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.kafka.writer import FaultWatch
 from bianhe.consumers.router.loading import Loading
 from bianhe.consumers.router.partition import PartitionState
@@ -50,7 +51,7 @@ def _nothing(*arguments: object) -> None:
 
 def _rewind_keeping_state(worker: Worker) -> None:
     worker._backlog.clear()
-    for (topic, partition), state in worker._states.items():
+    for (topic, partition), state in worker._assignment.states.items():
         worker._consumer.seek(TopicPartition(topic, partition, state.committed))
 
 
@@ -74,12 +75,10 @@ def _renewed_keeping_acknowledgement(worker: Worker) -> bool:
 
 
 def _revoked_without_commit(worker: Worker, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-    worker._let_go(consumer, partitions)
+    worker._let_go({(each.topic, each.partition) for each in partitions})
 
 
-def _given_back_keeping_backlog(worker: Worker, consumer: Consumer, gone: set[Source]) -> None:
-    known = [TopicPartition(*source) for source in gone if worker._states.pop(source, None) is not None]
-    consumer.incremental_unassign(known)
+def _forgotten_keeping_backlog(worker: Worker, sources: set[Source]) -> None:
     worker._see_who_is_behind()
 
 
@@ -142,27 +141,27 @@ def _read_without_waiting(log: recovery._StateLog, high_watermark: int) -> bool:
 
 
 MUTATIONS: Final[Mapping[str, Mutation]] = {
-    "an abort is forgotten": Mutation(4, Worker, "_rewind", _rewind_keeping_state),
-    "an abort keeps entities": Mutation(1832, PartitionState, "abort", _aborted_keeping_held),
-    "an abort keeps the count of bad records": Mutation(4, Cap, "abort", _nothing),
-    "an abort forgets the count of bad records": Mutation(59, Cap, "commit", _nothing),
-    "an abort keeps what a load did": Mutation(1064, Loading, "abort", _nothing),
+    "an abort is forgotten": Mutation(46, Worker, "_rewind", _rewind_keeping_state),
+    "an abort keeps entities": Mutation(494, PartitionState, "abort", _aborted_keeping_held),
+    "an abort keeps the count of bad records": Mutation(311, Cap, "abort", _nothing),
+    "an abort forgets the count of bad records": Mutation(168, Cap, "commit", _nothing),
+    "an abort keeps what a load did": Mutation(1132, Loading, "abort", _nothing),
     "a lost request is not noticed": Mutation(7, FaultWatch, "emit", _nothing),
-    "a new producer, and state from memory": Mutation(21, Worker, "_renewed", _renewed_keeping_state),
-    "a new producer, and policy from memory": Mutation(3569, Worker, "_renewed", _renewed_keeping_policy),
-    "a new producer, and no new acknowledgement": Mutation(952, Worker, "_renewed", _renewed_keeping_acknowledgement),
-    "a partition goes without a commit": Mutation(170, Worker, "_on_revoke", _revoked_without_commit),
-    "a partition is lost without an abort": Mutation(250, Worker, "_on_lost", _revoked_without_commit),
-    "a partition goes and what was read stays": Mutation(522, Worker, "_give_back", _given_back_keeping_backlog),
+    "a new producer, and state from memory": Mutation(45, Worker, "_renewed", _renewed_keeping_state),
+    "a new producer, and policy from memory": Mutation(4256, Worker, "_renewed", _renewed_keeping_policy),
+    "a new producer, and no new acknowledgement": Mutation(660, Worker, "_renewed", _renewed_keeping_acknowledgement),
+    "a partition goes without a commit": Mutation(497, Worker, "_on_revoke", _revoked_without_commit),
+    "a partition is lost without an abort": Mutation(1419, Worker, "_on_lost", _revoked_without_commit),
+    "a partition goes and what was read stays": Mutation(45, Worker, "_forget_backlog", _forgotten_keeping_backlog),
     "recovery does not wait for open transactions": Mutation(
-        3249, recovery._StateLog, "read_to", _read_without_waiting
+        6886, recovery._StateLog, "read_to", _read_without_waiting
     ),
     "recovery does not find entities again": Mutation(7, recovery.Recovery, "_rebuild", _nothing),
-    "a position is one too far": Mutation(3, PartitionState, "state", _position_one_too_far),
+    "a position is one too far": Mutation(4, PartitionState, "state", _position_one_too_far),
     "a policy is half taken where topics cannot be asked for": Mutation(
-        248, FollowedPolicy, "_read", _policy_half_taken
+        23, FollowedPolicy, "_read", _policy_half_taken
     ),
-    "a new plan is not followed": Mutation(4, PartitionState, "aim", _aimed_once),
+    "a new plan is not followed": Mutation(1, PartitionState, "aim", _aimed_once),
     "a removal is forgotten": Mutation(1, routing, "_remove", _removed_for_nobody),
     "a retraction is forgotten": Mutation(3, routing, "retractions", _retracted_for_nobody),
 }

@@ -23,8 +23,9 @@ from simulation.memory import BUS_RECORDS, Contracts, Memory, remembering
 from simulation.swarm import ACTS, drawn
 
 from bianhe.consumers.router import plan
-from bianhe.consumers.router.kafka import loads, policy, recovery, worker, writer
-from bianhe.consumers.router.kafka.worker import STANDSTILL_SECONDS, Worker
+from bianhe.consumers.router.kafka import assignment, loads, policy, recovery, worker, writer
+from bianhe.consumers.router.kafka.assignment import STANDSTILL_SECONDS
+from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.infra.kafka import log
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError
@@ -394,7 +395,7 @@ def simulated() -> Iterator[None]:
         patches.enter_context(patch.object(plan, "Slicer", memory.slicer))
         for record in BUS_RECORDS:
             patches.enter_context(patch.multiple(record, **remembering(record)))
-        for module in (worker, policy, loads):
+        for module in (worker, policy, assignment, loads):
             patches.enter_context(patch.object(module, "log", Silent()))
         for module in (worker, policy):
             patches.enter_context(patch.object(module, "gc", Silent()))

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, date, datetime
-from typing import Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bianhe.consumers.router.kafka.assignment import Assignment, DeliveryTopicGone, Source, source_of, sources_of
 from bianhe.consumers.router.kafka.loads import Loads
 from bianhe.consumers.router.kafka.policy import FollowedPolicy
 from bianhe.consumers.router.kafka.recovery import Recovery
@@ -32,17 +32,9 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.raw import leave_group
 from bianhe.schemas import names
 from bianhe.schemas.errors import Rejected, Transient
-from bianhe.schemas.records.state import Standstill
 from bianhe.schemas.wire import Malformed
 
-STANDSTILL_SECONDS: Final = 1.0
 log = structlog.get_logger("bianhe.router")
-Source = tuple[str, int]
-"""A source topic and one of its partitions."""
-
-
-class DeliveryTopicGone(Transient):
-    """A topic that was delivered to does not exist any more."""
 
 
 class TooManyBad(Rejected):
@@ -64,13 +56,8 @@ class Worker:
         self._id = names.router_transactional_id(number)
         self._limits = limits
         self._acknowledged = 0
-        self._states: dict[Source, PartitionState] = {}
         self._behind = False
         """Whether views wait for their first load."""
-        self._awaiting: set[Source] = set()
-        """Assigned, but not yet recovered."""
-        self._standing: dict[Source, float] = {}
-        """Of those, which stand still, and when to look again."""
         self._backlog: deque[Message] = deque()
         """Consumed, but not yet routed."""
         self._doubted: tuple[Source, int] | None = None
@@ -84,6 +71,7 @@ class Worker:
         self._consumer: Consumer = clients.consumer(
             connection, names.ROUTER_GROUP, instance=self._id, start="error", isolation="read_committed"
         )
+        self._assignment = Assignment(self._consumer, self._recovery)
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Route until `stop` says so; raises WorkerStops where only a new process can go on.
@@ -134,12 +122,14 @@ class Worker:
     @property
     def settled(self) -> bool:
         """Whether all that the group gave it is recovered, and every view goes with the live flow."""
-        return not self._awaiting and not self._behind
+        return not self._assignment.awaiting and not self._behind
 
     @property
     def _owes(self) -> bool:
         """Whether something must be written down although nothing arrived."""
-        return self._acknowledged < self._plan.policy_version or any(s.changed for s in self._states.values())
+        return self._acknowledged < self._plan.policy_version or any(
+            s.changed for s in self._assignment.states.values()
+        )
 
     def _next_messages(self, wait_seconds: float, count: int) -> list[Message]:
         if self._backlog:
@@ -171,7 +161,10 @@ class Worker:
         gc.freeze()
         if self._plan.routes.keys() != known:
             self._consumer.subscribe(
-                sorted(self._plan.routes), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                sorted(self._plan.routes),
+                on_assign=self._assignment.on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
             )
         log.info("policy", version=self._plan.policy_version, sources=len(self._plan.routes))
 
@@ -185,23 +178,18 @@ class Worker:
 
     def _aim(self) -> None:
         """Bring every partition to the plan, or to a view that has joined."""
-        for (source, _), state in self._states.items():
-            state.aim(self._plan.routes[source])
+        self._assignment.aim(self._plan)
         self._see_who_is_behind()
 
     def _see_who_is_behind(self) -> None:
-        self._behind = any(
-            not state.views[delivery.topic].joined
-            for (source, _), state in self._states.items()
-            for delivery in self._plan.routes[source].deliveries
-        )
+        self._behind = self._assignment.is_behind(self._plan)
 
     # First loads
 
     def _load(self) -> None:
-        self._loads.follow(self._plan, self._states)
+        self._loads.follow(self._plan, self._assignment.states)
         try:
-            if self._loads.advance(self._plan, self._states, self._consumer.consumer_group_metadata):
+            if self._loads.advance(self._plan, self._assignment.states, self._consumer.consumer_group_metadata):
                 self._aim()
         except TransactionAborted as aborted:
             log.warning("first load aborted", reason=str(aborted))
@@ -241,9 +229,9 @@ class Worker:
         at = 0
         while at < len(messages):
             message = messages[at]
-            place = _place(message)
+            place = source_of(message)
             if place != source:
-                source, state = place, self._states.get(place)
+                source, state = place, self._assignment.states.get(place)
             offset = message.offset()
             if state is None or offset is None or offset < state.position:
                 at += 1
@@ -286,7 +274,7 @@ class Worker:
 
     def _commit(self) -> None:
         version = self._plan.policy_version
-        changed = [state for state in self._states.values() if state.changed]
+        changed = [state for state in self._assignment.states.values() if state.changed]
         for note in closing_records(changed, version, self._id, self._acknowledged):
             self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
         positions = [TopicPartition(state.topic, state.partition, state.position) for state in changed]
@@ -303,16 +291,9 @@ class Worker:
     def _rewind(self) -> None:
         """After an abort: nothing of the transaction counts, its records are read again."""
         self._backlog.clear()
-        for (topic, partition), state in self._states.items():
-            state.abort()
-            self._consumer.seek(TopicPartition(topic, partition, state.position))
+        self._assignment.rewind()
 
     # Partitions come and go
-
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Nothing is fetched before it is recovered, and recovery must not wait inside a transaction of its own.
-        consumer.incremental_assign([])
-        self._awaiting.update((assigned.topic, assigned.partition) for assigned in partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Whatever becomes of it, `_transact` sets what stays ours to where the log says that it is.
@@ -321,78 +302,50 @@ class Worker:
                 self._commit()
             except TransactionAborted as reason:
                 log.warning("aborted while letting go", reason=str(reason))
-        self._let_go(consumer, partitions)
+        self._let_go(sources_of(partitions))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._writer.abort()
-        self._let_go(consumer, partitions)
+        self._let_go(sources_of(partitions))
 
-    def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        gone = {(revoked.topic, revoked.partition) for revoked in partitions}
-        self._awaiting -= gone
-        self._give_back(consumer, gone)
-
-    def _give_back(self, consumer: Consumer, gone: set[Source]) -> None:
-        """Forget partitions and read no further in them."""
-        assigned = [TopicPartition(*source) for source in gone if self._states.pop(source, None) is not None]
-        self._backlog = deque(m for m in self._backlog if (m.topic(), m.partition()) not in gone)
-        consumer.incremental_unassign(assigned)
-        self._see_who_is_behind()
+    def _let_go(self, sources: set[Source]) -> None:
+        self._assignment.remove(sources)
+        self._forget_backlog(sources)
 
     def _recover_later(self, sources: set[Source]) -> None:
-        """Believe nothing remembered of partitions that stay ours."""
-        self._give_back(self._consumer, sources)
-        self._awaiting |= sources
+        self._assignment.recover_later(sources)
+        self._forget_backlog(sources)
+
+    def _forget_backlog(self, sources: set[Source]) -> None:
+        """What was read of partitions that are no longer read in."""
+        self._backlog = deque(message for message in self._backlog if source_of(message) not in sources)
+        self._see_who_is_behind()
 
     def _recover_awaiting(self) -> None:
-        if self._awaiting and self._plan.awaiting:
-            # Whoever had a partition before may have found, and written to, what was not there at the last look.
-            self._look_for_topics()
-        today = datetime.now(UTC).date()
-        for source in sorted(self._awaiting):
-            topic, partition = source
-            if time.monotonic() < self._standing.get(source, 0):
-                continue
-            released = self._policy.released(source)
-            state = self._recovery.recover(topic, partition, self._plan.routes[topic], released, today)
-            if isinstance(state, Standstill):
-                self._stand(source, state)
-                continue
+        for source in self._assignment.due(time.monotonic()):
+            route, released = self._plan.routes[source[0]], self._policy.released(source)
+            state = self._assignment.recover(source, route, released, time.monotonic())
             if state is None:
                 continue
-            self._standing.pop(source, None)
-            if gone := state.views.keys() & self._plan.awaiting:
-                raise DeliveryTopicGone(
-                    f"{', '.join(sorted(gone))} was written and is not there any more",
-                    cause="somebody deleted the topic, which sync never does",
-                    cure="restore it; until then its source is not routed, so nothing is lost",
-                )
-            self._awaiting.discard(source)
-            self._states[source] = state
+            if self._unseen(state):
+                # Whoever had it before found, and wrote to, what this worker has not seen: recovered in the next turn.
+                self._look_for_topics()
+                if gone := self._unseen(state):
+                    raise DeliveryTopicGone(gone)
+                continue
+            self._assignment.begin(source, state)
             self._aim()
-            self._consumer.incremental_assign([TopicPartition(topic, partition, state.position)])
-            log.info("recovered", topic=topic, partition=partition, position=state.position)
 
-    def _stand(self, source: Source, found: Standstill) -> None:
-        """Look again in a while whether an administrator lets the partition go on."""
-        if source not in self._standing:
-            log.error(
-                "stands still",
-                topic=source[0],
-                partition=source[1],
-                position=found.position,
-                quarantined=found.quarantined,
-                cause="too many records in a row cannot be trusted: a bad deployment, not bad records",
-                cure="have its provider publish what the contract says, then bianhe quarantine release",
-            )
-        self._standing[source] = time.monotonic() + STANDSTILL_SECONDS
+    def _unseen(self, state: PartitionState) -> frozenset[str]:
+        """Topics that were written, but not yet seen to exist."""
+        return self._plan.awaiting & state.views.keys()
 
     def _renewed(self) -> bool:
         """Before a transaction: if a request was given up, in one or idle, believe nothing of what was written."""
         if not self._writer.renewed():
             return False
         log.warning("a request was given up: new producer, state read again")
-        self._recover_later(set(self._states))
+        self._recover_later(set(self._assignment.states))
         self._acknowledged = 0
         return True
 
@@ -402,10 +355,3 @@ def _tell(state: PartitionState) -> None:
     telemetry.ROUTER_EVENTS.labels(state.topic).inc(state.position - state.committed)
     telemetry.ROUTER_QUARANTINED.labels(state.topic).inc(state.quarantined)
     telemetry.ROUTER_DELIVERIES.labels(state.topic).inc(state.written)
-
-
-def _place(message: Message) -> Source:
-    topic, partition = message.topic(), message.partition()
-    assert topic is not None
-    assert partition is not None
-    return topic, partition
