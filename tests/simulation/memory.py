@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from dataclasses import replace
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
@@ -45,13 +46,32 @@ RECORDS: Final = Remembered[bytes, PolicyRecord]()
 """By their bytes; whoever signs one puts it here, so that nobody has to read it."""
 
 
-BUS_RECORDS: Final = (Position, ViewPosition, Manifest, Standstill, Acknowledgement, JournalEntry, Quarantined)
+def _remembering(record: Any) -> dict[str, Any]:
+    """What stands in the place of the codec of a frozen record: what was written need not be read."""
+    encode, decode = record.encode, record.decode
+    written, read = Remembered[Any, bytes](), Remembered[bytes, Any]()
+
+    def encoded(self: Any) -> bytes:
+        value = written.get(self)
+        if value is None:
+            value = written[self] = encode(self)
+            read[value] = self
+        return value
+
+    def decoded(value: bytes) -> Any:
+        found = read.get(value)
+        if found is None:
+            found = read[value] = decode(value)
+        return found
+
+    return {"encode": encoded, "decode": staticmethod(decoded)}
 
 
-def remembering(record: Any) -> dict[str, Any]:
-    """What stands in the place of the codec of a frozen record: most histories write the same small numbers."""
-    remembered = lru_cache(REMEMBERED_MAX)
-    return {"encode": remembered(record.encode), "decode": staticmethod(remembered(record.decode))}
+CODECS: Final = {
+    record: _remembering(record)
+    for record in (Position, ViewPosition, Manifest, Standstill, Acknowledgement, JournalEntry, Quarantined)
+}
+"""By the record whose own they stand in the place of."""
 
 
 class Memory:
@@ -100,6 +120,10 @@ class Memory:
             active = tuple(number for number, grant in policy.grants.items() if grant.state is GrantState.ACTIVE)
             still = [number for number, grant in policy.grants.items() if grant.state is GrantState.SUSPENDED]
             alike = (*sorted(active), "still", *sorted(still), *map(str, policy.stops), *policy.open_channels)
-            plan = compile_plan(policy, key, self._alike.get(alike, previous))
+            like = self._alike.get(alike)
+            plan = compile_plan(policy, key, previous) if like is None else replace(like, policy_version=policy.version)
             self._plans[policy.head] = self._alike[alike] = plan
         return plan
+
+
+MEMORY: Final = Memory()

@@ -11,8 +11,8 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from confluent_kafka import Consumer, TopicPartition
+from simulation.patches import simulated
 from simulation.run import findings
-from simulation.world import simulated
 
 from bianhe.consumers.router import routing
 from bianhe.consumers.router.cap import Cap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -33,6 +33,7 @@ PARTITIONS: Final = 2
 WORKERS: Final = 2
 GRANTS_MAX: Final = 4
 LIMITS: Final = Limits(records_per_fetch=4, events_max=6, quarantine_max=2, quarantine_window=12)
+ROOMY: Final = replace(LIMITS, records_per_fetch=100, events_max=1000)
 RESOURCE: Final = "population"
 UNTIL: Final = "2026-11-20"
 TERM_STEP: Final = 20_000
@@ -59,14 +60,16 @@ MILLIS: Final = min(each.grant.until_millis for each in GRANTS) - 6 * TERM_STEP
 """When a history begins: soon before the first term ends."""
 DIVISIONS: Final = ("410212", "410202")
 SOUND: Final = {person(residence_division=division): division for division in DIVISIONS}
-_signed: Final = Remembered[tuple[str, Body] | None, tuple[bytes, str]]()
+_written: Final = {signed: Remembered[tuple[str, Body] | None, tuple[bytes, str]]() for signed in (True, False)}
 """A record and its hash, by what it follows and says; an offset is of one history alone."""
 
 
 class PolicyLog:
-    """What was decided so far."""
+    """What was decided so far, signed where somebody looks at signatures: that takes longer than the rest of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, signed: bool) -> None:
+        self._signed = signed
+        self._written = _written[signed]
         self.version = 0
         self._head = GENESIS
         self.open: list[Granted] = []
@@ -86,16 +89,15 @@ class PolicyLog:
         """The record of the next number."""
         self.version += 1
         following = None if isinstance(body, Effective | Released) else (self._head, body)
-        known = _signed.get(following)
+        known = self._written.get(following)
         if known is None:
-            unsigned = PolicyRecord(
-                number=self.version, previous=self._head, id=f"id-{self.version}", at=_AT, body=body
-            )
-            record = RELAY.sign(unsigned)
+            record = PolicyRecord(number=self.version, previous=self._head, id=f"id-{self.version}", at=_AT, body=body)
+            if self._signed:
+                record = RELAY.sign(record)
             known = record.encode(), record.hash
             RECORDS[known[0]] = record
             if following is not None:
-                _signed[following] = known
+                self._written[following] = known
         value, self._head = known
         self._note(body)
         return value

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from simulation.judge import judge
 from simulation.memory import POLICY_KEYS
-from simulation.world import Stuck, World, simulated
+from simulation.patches import simulated
+from simulation.world import Stuck, World
 
 from bianhe.consumers.checker.findings import Floor
 from bianhe.consumers.checker.judgement import check
@@ -37,7 +38,7 @@ class Finding(NamedTuple):
 
 def findings(seed: int) -> list[Finding]:
     """Play the history of a seed and judge it."""
-    world = World(seed)
+    world = World(seed, signed=_is_checked(seed))
     try:
         return [Finding(seed, message, world.events) for message in _wrong(world, seed)]
     finally:
@@ -54,11 +55,15 @@ def _wrong(world: World, seed: int) -> Iterator[str]:
         yield traceback.format_exc()
         return
     yield from judge(world.cluster, world.policy)
-    if seed % CHECKED_EVERY == 0:
+    if _is_checked(seed):
         history, floor = History(world.cluster.logs, {1: frozenset()}), Floor(deliveries=0)
         report = check(history, PSEUDONYM_KEY, floor, policy_keys=POLICY_KEYS)
         yield from map(str, report.findings)
         yield from report.unknown
+
+
+def _is_checked(seed: int) -> bool:
+    return seed % CHECKED_EVERY == 0
 
 
 def batch(seeds: range) -> tuple[list[Finding], float]:

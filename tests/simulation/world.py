@@ -6,27 +6,20 @@ decide, die, join and write while it stands in the middle of a transaction, or i
 
 from __future__ import annotations
 
-import gc
 import random
 from bisect import bisect
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Final
-from unittest.mock import patch
 
 from confluent_kafka import KafkaException
 from pydantic import SecretStr
-from simulation import clients, policies
+from simulation import policies
 from simulation.clients import Seat
 from simulation.kafka import Cluster, Crash
-from simulation.memory import BUS_RECORDS, Contracts, Memory, remembering
+from simulation.patches import CLOCK
 from simulation.swarm import ACTS, drawn
 
-from bianhe.consumers.router import plan
-from bianhe.consumers.router.kafka import assignment, loads, policy, recovery, worker, writer
 from bianhe.consumers.router.kafka.assignment import STANDSTILL_SECONDS
 from bianhe.consumers.router.kafka.worker import Worker
-from bianhe.infra.kafka import log
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.records.policy import Body, Effective
@@ -42,8 +35,6 @@ from support.policy_bodies import OPEN, SOURCE
 WORKERS, PARTITIONS = policies.WORKERS, policies.PARTITIONS
 NESTED_MAX = 2
 QUIET_STEPS = 200
-GARBAGE = 100_000
-"""So many objects more, and cycles are looked for."""
 _TOPICS = {
     SOURCE: PARTITIONS,
     OPEN: PARTITIONS,
@@ -61,42 +52,12 @@ class Stuck(Exception):
     """The quiet phase did not bring the router to the end."""
 
 
-class Clock:
-    """Stands in the place of `time`: it moves a little whenever somebody looks."""
-
-    def restart(self, chance: random.Random) -> None:
-        self._chance = chance
-        self._now = 0.0
-        self.tick = 0.03
-        """The most that it moves at a look."""
-
-    def monotonic(self) -> float:
-        self._now += self.tick * self._chance.random()
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        self._now += seconds
-
-
-CLOCK = Clock()
-
-
-class Silent:
-    """Stands in the place of loggers and metrics: takes everything and says nothing."""
-
-    def __getattr__(self, name: str) -> Silent:
-        setattr(self, name, self)  # a second time it is found sooner
-        return self
-
-    def __call__(self, *said: object, **facts: object) -> Silent:
-        return self
-
-
 class Process:
     """One operating-system process of a worker, or none at present."""
 
     def __init__(self, world: World, number: int) -> None:
         self._seat = Seat("simulated", "bus-router", SecretStr(""), cluster=world.cluster, process=self)
+        self.limits = policies.LIMITS
         self.number = number
         self.worker: Worker | None = None
         self.running = False
@@ -110,7 +71,7 @@ class Process:
         self.running = True
         try:
             if self.worker is None:
-                self.worker = Worker(self._seat, self.number, KEY, policies.LIMITS)
+                self.worker = Worker(self._seat, self.number, KEY, self.limits)
             self.worker.step()
         except (Crash, KafkaException, SystemError, BusError):
             self.die()
@@ -129,17 +90,30 @@ class Process:
                 self.running = self.killed = False
                 self.die()
 
+    def hurry(self) -> None:
+        """Nothing happens to a transaction any more: larger ones tell the same sooner."""
+        self.limits = policies.ROOMY
+        if self.worker is not None:
+            for part in (self.worker, self.worker._writer, self.worker._loads):
+                part._limits = self.limits
+
     def die(self) -> None:
         """A worker is a large knot; cut, it goes at once, and nobody needs to look for it."""
         if self.worker is not None:
+            vars(self.worker._assignment).clear()
             vars(self.worker).clear()
             self.worker = None
+
+    def end(self) -> None:
+        """It is never started again."""
+        self.die()
+        vars(self).clear()
 
 
 class World:
     """A cluster, its workers and all that happens to them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, signed: bool) -> None:
         self._chance = random.Random(seed)
         CLOCK.restart(self._chance)
         self.rates = drawn(self._chance)
@@ -148,7 +122,7 @@ class World:
         self._depth = 0
         self._faults = True
         self._processes = [Process(self, number) for number in range(WORKERS)]
-        self.policy = policies.PolicyLog()
+        self.policy = policies.PolicyLog(signed)
         self._revoking: list[policies.Revoking] = []
         for topic, partitions in _TOPICS.items():
             self.cluster.create(topic, partitions)
@@ -161,7 +135,7 @@ class World:
     def end(self) -> None:
         """Cut the knot that a history is: what is left of it goes at once."""
         for process in self._processes:
-            process.die()
+            process.end()
         self._processes.clear()
         vars(self.cluster).clear()
 
@@ -223,7 +197,10 @@ class World:
         self._faults = False
         CLOCK.tick = 0.001
         self.cluster.blind = 0
-        self._processes = self._processes[:WORKERS]
+        while len(self._processes) > WORKERS:
+            self._processes.pop().end()
+        for process in self._processes:
+            process.hurry()
         while self.cluster.late:
             self.cluster.arrive()
         self._sync()
@@ -376,34 +353,3 @@ class World:
 
 
 _ACTING: Final = [getattr(World, f"_{act}") for act in ACTS]
-
-
-@contextmanager
-def simulated() -> Iterator[None]:
-    """The router's modules see simulated clients and time inside this block."""
-    with ExitStack() as patches:
-        for module in (worker, writer, recovery, loads, log):
-            patches.enter_context(patch.object(module, "clients", clients))
-        for module in (worker, loads, log):
-            patches.enter_context(patch.object(module, "time", CLOCK))
-        patches.enter_context(patch.object(worker, "leave_group", clients.leave_group))
-        memory = Memory()
-        patches.enter_context(patch.object(policy, "PinnedKeys", memory))
-        patches.enter_context(patch.object(policy, "fold", memory.fold))
-        patches.enter_context(patch.object(policy, "compile_plan", memory.compile_plan))
-        patches.enter_context(patch.object(plan, "Contract", Contracts))
-        patches.enter_context(patch.object(plan, "Slicer", memory.slicer))
-        for record in BUS_RECORDS:
-            patches.enter_context(patch.multiple(record, **remembering(record)))
-        for module in (worker, policy, assignment, loads):
-            patches.enter_context(patch.object(module, "log", Silent()))
-        for module in (worker, policy):
-            patches.enter_context(patch.object(module, "gc", Silent()))
-        patches.enter_context(patch.object(worker, "telemetry", Silent()))
-        # What is here stays, and what a history leaves behind is a few large knots.
-        thresholds = gc.get_threshold()
-        gc.freeze()
-        gc.set_threshold(GARBAGE)
-        yield
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()

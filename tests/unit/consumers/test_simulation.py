@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from simulation.mutations import MUTATIONS
+from simulation.patches import simulated
 from simulation.run import findings
-from simulation.world import simulated
 
 HISTORIES = 1000
 
