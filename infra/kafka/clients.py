@@ -106,7 +106,14 @@ def consumer(
 
 def end_consumer(connection: Connection, group: str, isolation: Isolation) -> Consumer:
     """A consumer that shows where a partition ends (an EOF event, 10 ms later) and raises where a position is lost."""
-    options: Options = {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    options: Options = {
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 10,
+        # At the default, 100, an idle client knocks twenty times a second for as long as no broker answers; it joins no
+        # group and opens no transaction, whose beginning would take as much longer (decision 0016).
+        "reconnect.backoff.ms": 1000,
+    }
     return Consumer(_consuming(connection, group, isolation, None) | options, logger=LOGGER)
 
 
