@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bianhe.infra.cli.judgement import State, Verdict, ok
+from bianhe.infra.cli.finding import State, Verdict, ok
 
 
 @dataclass(frozen=True, slots=True)

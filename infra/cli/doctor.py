@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from bianhe.infra.cli.console import Output, OutputOption, out, show
 from bianhe.infra.cli.examination import CHECKS, SETTINGS, examine
+from bianhe.infra.cli.finding import Finding, State, exit_code
 from bianhe.infra.cli.installation import Installation
-from bianhe.infra.cli.judgement import Finding, State, exit_code
 
 _SIGNS: Final = {
     State.OK: "[green]✓[/]",

@@ -19,6 +19,7 @@ from bianhe.registry.revocation import kafka
 from bianhe.registry.revocation import sql as decisions
 from bianhe.registry.revocation.lines import line
 from bianhe.registry.sharing import sql
+from bianhe.registry.sharing.grant import GrantRow
 from bianhe.schemas.names import ADMIN_ACCOUNT
 from bianhe.schemas.policy import GrantState
 
@@ -108,7 +109,7 @@ def _follow(admin: Connection, database: Engine, number: str, until: GrantState,
             out.print(text)
 
 
-def _row(row: sql.GrantRow) -> dict[str, Any]:
+def _row(row: GrantRow) -> dict[str, Any]:
     return {
         "number": row.grant.number,
         "department": row.grant.department,

@@ -6,12 +6,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
-from bianhe.infra.cli.console import Exit
+from bianhe.infra.cli.finding import State, Verdict, ok
 from bianhe.infra.kafka.admin import Replicas
 from bianhe.infra.kafka.transactions import HangingTransaction
 from bianhe.registry.clocks.working_days import Calendar
@@ -33,47 +31,6 @@ FREE_LEAST, FREE_SCARCE = 1_000_000_000, 5_000_000_000
 SKEW_SECONDS: Final = 2.0
 CALENDAR_AHEAD: Final = timedelta(days=60)
 EXPIRY_NEAR, EXPIRY_AT_HAND = timedelta(days=30), timedelta(days=7)
-
-
-class State(StrEnum):
-    """What a check came to."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAULT = "fault"
-    UNKNOWN = "unknown"
-
-
-class Verdict(NamedTuple):
-    """What a check found; cause and cure where something is to be done."""
-
-    state: State
-    fact: str
-    cause: str = ""
-    cure: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A verdict with the name of the check that gave it."""
-
-    check: str
-    state: State
-    fact: str
-    cause: str = ""
-    cure: str = ""
-
-
-def exit_code(findings: Iterable[Finding], groundwork: str) -> Exit:
-    """0 all is well, 3 something is not, 1 where the check `groundwork` failed and so nothing of the bus was seen."""
-    states = [(finding.check, finding.state) for finding in findings]
-    if (groundwork, State.FAULT) in states:
-        return Exit.FAILED
-    return Exit.DIFFERENCES if any(state in (State.FAULT, State.UNKNOWN) for _, state in states) else Exit.DONE
-
-
-def ok(fact: str) -> Verdict:
-    return Verdict(State.OK, fact)
 
 
 def default_deny(sees: Mapping[int, bool], topic: str) -> Iterator[Verdict]:
@@ -140,20 +97,7 @@ def compiled(is_compiled: bool, quick: str, slow: str) -> Iterator[Verdict]:
         yield Verdict(
             State.WARNING,
             slow,
-            "no C compiler was there when Bianhe was installed, or what it built is for another Python",
-            "install a C compiler and the headers of this Python, then install Bianhe again",
-        )
-
-
-def router_loop(has_short_way: bool) -> Iterator[Verdict]:
-    """Whether plain records go the short way into the producer's queue."""
-    if has_short_way:
-        yield ok("plain records go the short way to the broker")
-    else:
-        yield Verdict(
-            State.WARNING,
-            "the router writes record by record in Python: the same bytes, slower the more delivery topics there are",
-            "no C compiler was there when Bianhe was installed, or this version of confluent-kafka was never looked at",
+            "no C compiler was there when Bianhe was installed, or what it built is for other versions than these",
             "install the versions of requirements.lock, a C compiler and the headers of this Python; then Bianhe again",
         )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from typing import Annotated
 
 import typer
 
 from bianhe.consumers.router.workers import worker_count
-from bianhe.infra.cli.console import Exit, err
+from bianhe.infra.cli.console import err
+from bianhe.infra.cli.stopping import Stopping
 from bianhe.infra.embedded.children import Children
 from bianhe.infra.kafka.components import component
 from bianhe.infra.kafka.connection import Connection
@@ -29,16 +28,10 @@ Workers = Annotated[int | None, typer.Option(min=1, help="how many; left out, as
 
 def router(first: First = 0, workers: Workers = None) -> None:
     """Run the router's workers of this machine; those of all machines are one group."""
-    settings, stopping, heard = load(), threading.Event(), set[int]()
-
-    def stop(number: int, _: object) -> None:
-        heard.add(number)
-        stopping.set()
-
+    settings = load()
     partitions = _partitions(component(settings.kafka, names.ROUTER_ACCOUNT))
     children = Children(settings.home / "logs", {})
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    stopping = Stopping()
     for worker in range(first, first + (workers or worker_count(os.cpu_count() or 1, partitions))):
         children.start(f"router-{worker}", "bianhe.consumers.router", str(worker))
         err.print(f"✓ {names.router_transactional_id(worker)}; see {children.log(f'router-{worker}')}")
@@ -46,8 +39,7 @@ def router(first: First = 0, workers: Workers = None) -> None:
         for name in children.revive():
             err.print(f"{name} ended and was started again; see {children.log(name)}")
     children.stop()
-    if signal.SIGINT in heard:
-        raise typer.Exit(Exit.INTERRUPTED)
+    stopping.exit()
 
 
 def _partitions(connection: Connection) -> list[int]:

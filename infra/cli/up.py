@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-import threading
 from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from bianhe.infra.cli.bus import Bus
-from bianhe.infra.cli.console import Exit, err, out
+from bianhe.infra.cli.console import err, out
+from bianhe.infra.cli.stopping import Stopping
 from bianhe.infra.settings import data_home
 
 
@@ -30,11 +30,7 @@ def up(
     """Start Kafka, the registry and the router on this machine; Ctrl-C stops them. Data is kept between starts."""
     # Until everything runs, Ctrl-C and kill alike break the start off and stop what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    address, stopping, heard = f"http://127.0.0.1:{port}", threading.Event(), set[int]()
-
-    def stop(number: int, _: object) -> None:
-        heard.add(number)
-        stopping.set()
+    address = f"http://127.0.0.1:{port}"
 
     def told(text: str) -> None:
         err.print(f"✓ {text}")
@@ -44,9 +40,7 @@ def up(
     with Bus(
         data_home(), registry=address, kafka_port=kafka_port, workers=workers, tls=tls, monitors=monitors, told=told
     ) as bus:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
+        stopping = Stopping()
         out.print(f"Kafka    {bus.broker.bootstrap}\nregistry {address}\ndata     {data_home()}\nCtrl-C stops")
         bus.watch(stopping.wait)
-    if signal.SIGINT in heard:
-        raise typer.Exit(Exit.INTERRUPTED)
+    stopping.exit()

@@ -22,8 +22,8 @@ from bianhe.infra.demo.stage import Stage
 from bianhe.infra.demo.tasks import Reading
 from bianhe.registry.catalog.entry import CatalogItem
 from bianhe.registry.catalog.sql import contract_of
+from bianhe.registry.sharing.grant import GrantRow
 from bianhe.registry.sharing.letter import Clause, clauses
-from bianhe.registry.sharing.sql import GrantRow
 from bianhe.registry.sql import transaction
 from bianhe.schemas import names
 from bianhe.schemas.contract import Part, Sharing

@@ -13,6 +13,7 @@ from bianhe.registry.catalog.entry import Catalog
 from bianhe.registry.catalog.sql import show
 from bianhe.registry.sharing import sql
 from bianhe.registry.sharing.application import Application, Request, State, Withheld
+from bianhe.registry.sharing.grant import GrantRow
 from bianhe.schemas.errors import Fatal
 from bianhe.schemas.grant import Frozen, Mask, parse_row_rule
 
@@ -57,7 +58,7 @@ class OtherAnswer(Fatal):
 class Answers:
     """What the replay gave: grants, refusals, and applications that were not taken because an item is withheld."""
 
-    grants: tuple[sql.GrantRow, ...]
+    grants: tuple[GrantRow, ...]
     refusals: tuple[Application, ...]
     withheld: tuple[Withheld, ...]
 

@@ -27,6 +27,7 @@ from bianhe.registry.catalog.entry import Catalog
 from bianhe.registry.catalog.sql import import_catalog
 from bianhe.registry.policy.sql import pending
 from bianhe.registry.sharing import sql
+from bianhe.registry.sharing.grant import GrantRow
 from bianhe.registry.sql import transaction
 from bianhe.registry.sync import kafka as sync
 from bianhe.registry.sync.cluster import Actual
@@ -79,10 +80,10 @@ class Stage:
         holders = {row.grant.department for row in self.answers.grants}
         return tuple(department.code for department in self.catalog.departments if department.code in holders)
 
-    def grants_of(self, department: str) -> list[sql.GrantRow]:
+    def grants_of(self, department: str) -> list[GrantRow]:
         return [row for row in self.answers.grants if row.grant.department == department]
 
-    def grant_on(self, department: str, resource: str) -> sql.GrantRow:
+    def grant_on(self, department: str, resource: str) -> GrantRow:
         """The grant of a department on a resource, of which the sample has one at most."""
         return next(row for row in self.grants_of(department) if row.grant.resource == resource)
 

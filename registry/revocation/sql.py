@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 
 from bianhe.registry.accounts.sql import forget_password
 from bianhe.registry.policy.sql import append, decided, standing_since
+from bianhe.registry.sharing.grant import GrantRow
 from bianhe.registry.sharing.grounds import ground as known_ground
-from bianhe.registry.sharing.sql import GrantRow, Unknown, end, grant_row, grants
+from bianhe.registry.sharing.sql import Unknown, end, grant_row, grants
 from bianhe.registry.sql import deciding
 from bianhe.registry.sync.desired import REMOVAL_DAYS
 from bianhe.schemas.errors import Rejected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from bianhe.registry.policy.sql import append, changes, decided, number_of
 from bianhe.registry.sharing import application as rules
 from bianhe.registry.sharing.application import STANDING_CONSENT, Application, Request, State
 from bianhe.registry.sharing.compile import compile_grant
+from bianhe.registry.sharing.grant import GrantRow, check_change, check_end
 from bianhe.registry.sharing.grounds import ground as known_ground
 from bianhe.registry.sharing.letter import agreement, refusal
 from bianhe.registry.sql import Instant, deciding, metadata, transaction
@@ -83,37 +83,7 @@ class Unknown(Rejected):
     """There is no application or grant of this number."""
 
 
-class NothingToWithdraw(Rejected):
-    """What was delivered lies where others read it too."""
-
-
-class CannotChange(Rejected):
-    """A grant that another cannot take the place of."""
-
-
-class NotOverdue(Rejected):
-    """Misuse that may still be put right."""
-
-
 CHANGED: Final = "changed"
-NOT_CORRECTED: Final = "misuse-not-corrected"
-
-
-@dataclass(frozen=True, slots=True)
-class GrantRow:
-    """A grant as the registry keeps it; `policy` is its number on the policy log, None while it waits for the relay."""
-
-    grant: Grant
-    application: str
-    digest: str
-    topic: str
-    state: GrantState
-    decided_at: datetime
-    policy: int | None
-    ground: str | None
-    revoked_at: datetime | None
-    suspension: Suspended | None
-
 
 _STATES: Final = {
     "suspended": GrantState.SUSPENDED,
@@ -137,7 +107,7 @@ def submit(engine: Engine, request: Request, at: datetime) -> Application:
         taken = rules.submit(request, catalog, contract, number, at)
         at_once = resource.standing_consent and rules.unconditional(request, contract)
         if request.changes:
-            _check_changed(connection, request)
+            _changed(connection, request)
         waiting = rules.with_due_date(taken, contract, calendar(connection))
         connection.execute(insert(application_table).values(**_row(waiting), letter=""))
         return _grant(connection, waiting, contract, (), (), STANDING_CONSENT, at) if at_once else waiting
@@ -224,15 +194,8 @@ def revoke(engine: Engine, number: str, ground: str, by: str, at: datetime, *, w
     reason = known_ground(ground)
     with deciding(engine) as connection:
         row = grant_row(connection, number)
-        if withdraw and not row.topic.startswith(names.GRANT_PREFIX):
-            raise NothingToWithdraw(
-                f"{number} reads {row.topic}, which others read too",
-                cause="only a mailbox can be emptied",
-                cure="revoke it without --withdraw",
-            )
+        check_end(row, reason.code, at, withdraw=withdraw)
         if not row.state.ended:
-            if reason.code == NOT_CORRECTED:
-                _check_overdue(row, at)
             end(connection, Revoked(grant=number, ground=reason.code, decided_by=by, withdraw=withdraw), at)
         return grant_row(connection, number)
 
@@ -242,19 +205,6 @@ def end(connection: Connection, body: Revoked, at: datetime) -> None:
     append(connection, [body], at)
     change = {"ground": body.ground, "revoked_by": body.decided_by, "revoked_at": at}
     connection.execute(update(grant_table).where(grant_table.c.number == body.grant).values(change))
-
-
-def _check_overdue(row: GrantRow, at: datetime) -> None:
-    """Misuse ends a grant only after it was suspended, and not put right in time (809 article 27)."""
-    number = row.grant.number
-    if row.suspension is None:
-        raise NotOverdue(
-            f"{number} was not suspended",
-            cause="misuse is first to be put right (809 article 27)",
-            cure=f"bianhe grant suspend {number} --ground misuse --correct-by <date>",
-        )
-    if at.astimezone(CITY_TIME).date() <= row.suspension.correct_by:
-        raise NotOverdue(f"{number} may be put right until {row.suspension.correct_by}", cure="wait until then")
 
 
 def recompute_deadlines(connection: Connection) -> None:
@@ -297,7 +247,7 @@ def _grant(
         schema_id=id,
         view_schema=schema,
     )
-    changed = _check_changed(connection, waiting.request) if waiting.request.changes else None
+    changed = _changed(connection, waiting.request) if waiting.request.changes else None
     narrows = changed is not None and rules.narrows(changed.grant, given)
     [outbox_id] = append(connection, [body], at, after=changed.grant.number if changed and narrows else None)
     if changed is not None:
@@ -321,17 +271,10 @@ def _grant(
     return answered
 
 
-def _check_changed(connection: Connection, request: Request) -> GrantRow:
+def _changed(connection: Connection, request: Request) -> GrantRow:
     """The grant that another takes the place of; raises Unknown, CannotChange."""
     row = grant_row(connection, request.changes)
-    if (row.grant.department, row.grant.resource) != (request.department, request.resource):
-        raise CannotChange(f"{request.changes} is not {request.department}'s on {request.resource}")
-    if row.state is not GrantState.ACTIVE:
-        raise CannotChange(
-            f"{request.changes} is {row.state}",
-            cause="only a grant that is in force gives way to another",
-            cure="apply without --changes",
-        )
+    check_change(row, request)
     return row
 
 

@@ -25,6 +25,7 @@ from bianhe.registry.sharing.application import (
     State,
     Withheld,
 )
+from bianhe.registry.sharing.grant import NOT_CORRECTED, CannotChange, GrantRow, NotOverdue
 from bianhe.registry.sharing.grounds import UnknownGround
 from bianhe.registry.sql import transaction
 from bianhe.schemas.errors import Rejected
@@ -41,7 +42,7 @@ def _waiting(database: Engine) -> int:
         return len(pending(connection))
 
 
-def _granted(database: Engine, **other: object) -> sql.GrantRow:
+def _granted(database: Engine, **other: object) -> GrantRow:
     submitted = sql.submit(database, request(**other), NOW)
     return sql.agree(database, submitted.number, (), (), "gongan", NOW)
 
@@ -186,16 +187,16 @@ def test_a_revocation_needs_a_ground_and_is_decided_once(city: Engine) -> None:
 
 def test_misuse_is_first_to_be_put_right(city: Engine) -> None:
     number = _granted(city).grant.number
-    with pytest.raises(sql.NotOverdue, match="not suspended"):
-        sql.revoke(city, number, sql.NOT_CORRECTED, "gongan", NOW)
+    with pytest.raises(NotOverdue, match="not suspended"):
+        sql.revoke(city, number, NOT_CORRECTED, "gongan", NOW)
     day = NOW.date() + timedelta(days=3)
     with pytest.raises(UnknownGround):
         decisions.suspend(city, number, "purpose-met", day, "gongan", NOW)
     suspended = decisions.suspend(city, number, "misuse", day, "gongan", NOW)
     assert (suspended.state, suspended.suspension and suspended.suspension.correct_by) == (GrantState.SUSPENDED, day)
-    with pytest.raises(sql.NotOverdue, match="until"):
-        sql.revoke(city, number, sql.NOT_CORRECTED, "gongan", NOW)
-    ended = sql.revoke(city, number, sql.NOT_CORRECTED, "gongan", NOW + timedelta(days=5))
+    with pytest.raises(NotOverdue, match="until"):
+        sql.revoke(city, number, NOT_CORRECTED, "gongan", NOW)
+    ended = sql.revoke(city, number, NOT_CORRECTED, "gongan", NOW + timedelta(days=5))
     assert ended.state is GrantState.REVOKING
     with pytest.raises(decisions.CannotSuspend):
         decisions.suspend(city, number, "misuse", day, "gongan", NOW)
@@ -328,10 +329,10 @@ def test_a_wider_grant_begins_before_the_one_in_whose_place_it_comes_ends(city: 
 
 def test_only_a_grant_of_its_own_that_is_in_force_gives_way_to_another(city: Engine) -> None:
     mine = _granted(city).grant.number
-    with pytest.raises(sql.CannotChange):
+    with pytest.raises(CannotChange):
         sql.submit(city, request(department="tongji", changes=mine), NOW)
     decisions.suspend(city, mine, "misuse", date(2026, 12, 20), "gongan", NOW)
-    with pytest.raises(sql.CannotChange):
+    with pytest.raises(CannotChange):
         sql.submit(city, request(changes=mine), NOW)
     with pytest.raises(sql.Unknown):
         sql.submit(city, request(changes="G-2026-0099"), NOW)

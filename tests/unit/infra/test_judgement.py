@@ -13,8 +13,8 @@ from bianhe.infra.cli import judgement
 from bianhe.infra.cli.broker_requirements import REQUIREMENTS, brokers_as_required
 from bianhe.infra.cli.console import Exit
 from bianhe.infra.cli.examination import CHECKS, SETTINGS, Check, examine
+from bianhe.infra.cli.finding import Finding, State, Verdict, exit_code, ok
 from bianhe.infra.cli.installation import Installation
-from bianhe.infra.cli.judgement import Finding, State, Verdict, ok
 from bianhe.infra.embedded.server_properties import Ports, server_properties
 from bianhe.infra.kafka.admin import HIDDEN, Replicas
 from bianhe.infra.kafka.transactions import HangingTransaction
@@ -229,12 +229,12 @@ def test_each_check_comes_after_those_that_it_needs() -> None:
     ],
 )
 def test_warnings_are_no_differences(found: list[State], expected: Exit) -> None:
-    assert judgement.exit_code([Finding("disk", state, "") for state in found], SETTINGS) is expected
+    assert exit_code([Finding("disk", state, "") for state in found], SETTINGS) is expected
 
 
 def test_without_settings_nothing_was_examined() -> None:
     findings = [Finding("disk", State.OK, ""), Finding(SETTINGS, State.FAULT, "")]
-    assert judgement.exit_code(findings, SETTINGS) is Exit.FAILED
+    assert exit_code(findings, SETTINGS) is Exit.FAILED
 
 
 def test_what_could_not_be_compiled_is_worth_a_warning_and_no_fault() -> None:
@@ -243,11 +243,4 @@ def test_what_could_not_be_compiled_is_worth_a_warning_and_no_fault() -> None:
     ] == [
         (State.OK, "quick"),
         (State.WARNING, "slow"),
-    ]
-
-
-def test_a_router_without_the_short_way_is_worth_a_warning_and_no_fault() -> None:
-    assert [verdict.state for way in (True, False) for verdict in judgement.router_loop(way)] == [
-        State.OK,
-        State.WARNING,
     ]

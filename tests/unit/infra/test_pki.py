@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from bianhe.infra.cli.judgement import State, certificate, unencrypted
+from bianhe.infra.cli.finding import State
+from bianhe.infra.cli.judgement import certificate, unencrypted
 from bianhe.infra.pki import AuthorityThere, Certificate, NoAuthority, NotACertificate, Pki
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
