@@ -179,8 +179,8 @@ class EmbeddedBroker:
         write_private(logging, resources.files(__package__).joinpath("log4j2.properties").read_text("utf-8"))
         return [
             str(java.program),
-            # A small heap of fixed size. This collector stops the broker for 10 ms every few seconds; the serial one took
-            # 60, which was 30 ms of every reader's p99, and Java's own choice stopped it four times as often.
+            # A small heap of fixed size. This collector stops the broker for 10 ms every few seconds; the serial one
+            # took 60, and 30 ms of it were in every reader's p99; Java's own choice stopped it four times as often.
             "-XX:+UseParallelGC",
             "-XX:ParallelGCThreads=2",
             "-Xms512m",
