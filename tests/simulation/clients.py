@@ -275,7 +275,7 @@ class EndConsumer:
         if self._cluster.blind:
             self._cluster.blind -= 1
             raise fault(KafkaError._TIMED_OUT, retriable=True)
-        known = self._cluster.topics
+        known = set[str]() if self._world.happens(self._world.rates.stale) else self._cluster.topics
         asked = known if topic is None else {topic}
         return Listing({name: Listed(name, None if name in known else _UNKNOWN) for name in asked})
 

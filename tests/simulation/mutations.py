@@ -16,14 +16,14 @@ from simulation.run import findings
 
 from bianhe.consumers.router import routing
 from bianhe.consumers.router.cap import Cap
-from bianhe.consumers.router.kafka import recovery
+from bianhe.consumers.router.kafka import loads, recovery
 from bianhe.consumers.router.kafka.assignment import Source
 from bianhe.consumers.router.kafka.policy import FollowedPolicy
 from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.kafka.writer import FaultWatch
-from bianhe.consumers.router.loading import Loading
+from bianhe.consumers.router.loading import Loading, followed
 from bianhe.consumers.router.partition import PartitionState
-from bianhe.consumers.router.plan import Route
+from bianhe.consumers.router.plan import Route, RoutingPlan
 from bianhe.schemas.errors import Transient
 from bianhe.schemas.records.state import Position
 
@@ -140,30 +140,45 @@ def _read_without_waiting(log: recovery._StateLog, high_watermark: int) -> bool:
     return True
 
 
+def _nothing_unseen(worker: Worker, state: PartitionState) -> frozenset[str]:
+    return frozenset()
+
+
+def _followed_from_memory(
+    loadings: Mapping[tuple[Source, str], Loading], plan: RoutingPlan, states: Mapping[Source, PartitionState]
+) -> dict[tuple[Source, str], Loading]:
+    behind = followed(loadings, plan, states)
+    for (source, topic), loading in loadings.items():
+        if (source, topic) in behind:
+            loading.follow(plan.routes[source[0]], topic)
+            behind[source, topic] = loading
+    return behind
+
+
 MUTATIONS: Final[Mapping[str, Mutation]] = {
-    "an abort is forgotten": Mutation(46, Worker, "_rewind", _rewind_keeping_state),
-    "an abort keeps entities": Mutation(494, PartitionState, "abort", _aborted_keeping_held),
-    "an abort keeps the count of bad records": Mutation(311, Cap, "abort", _nothing),
-    "an abort forgets the count of bad records": Mutation(168, Cap, "commit", _nothing),
-    "an abort keeps what a load did": Mutation(1132, Loading, "abort", _nothing),
-    "a lost request is not noticed": Mutation(7, FaultWatch, "emit", _nothing),
-    "a new producer, and state from memory": Mutation(45, Worker, "_renewed", _renewed_keeping_state),
-    "a new producer, and policy from memory": Mutation(4256, Worker, "_renewed", _renewed_keeping_policy),
-    "a new producer, and no new acknowledgement": Mutation(660, Worker, "_renewed", _renewed_keeping_acknowledgement),
-    "a partition goes without a commit": Mutation(497, Worker, "_on_revoke", _revoked_without_commit),
-    "a partition is lost without an abort": Mutation(1419, Worker, "_on_lost", _revoked_without_commit),
-    "a partition goes and what was read stays": Mutation(45, Worker, "_forget_backlog", _forgotten_keeping_backlog),
-    "recovery does not wait for open transactions": Mutation(
-        6886, recovery._StateLog, "read_to", _read_without_waiting
-    ),
-    "recovery does not find entities again": Mutation(7, recovery.Recovery, "_rebuild", _nothing),
-    "a position is one too far": Mutation(4, PartitionState, "state", _position_one_too_far),
+    "an abort is forgotten": Mutation(4, Worker, "_rewind", _rewind_keeping_state),
+    "an abort keeps entities": Mutation(234, PartitionState, "abort", _aborted_keeping_held),
+    "an abort keeps the count of bad records": Mutation(348, Cap, "abort", _nothing),
+    "an abort forgets the count of bad records": Mutation(1, Cap, "commit", _nothing),
+    "an abort keeps what a load did": Mutation(4, Loading, "abort", _nothing),
+    "a lost request is not noticed": Mutation(13, FaultWatch, "emit", _nothing),
+    "a new producer, and state from memory": Mutation(8, Worker, "_renewed", _renewed_keeping_state),
+    "a new producer, and policy from memory": Mutation(2791, Worker, "_renewed", _renewed_keeping_policy),
+    "a new producer, and no new acknowledgement": Mutation(48, Worker, "_renewed", _renewed_keeping_acknowledgement),
+    "a partition goes without a commit": Mutation(125, Worker, "_on_revoke", _revoked_without_commit),
+    "a partition is lost without an abort": Mutation(1571, Worker, "_on_lost", _revoked_without_commit),
+    "a partition goes and what was read stays": Mutation(79, Worker, "_forget_backlog", _forgotten_keeping_backlog),
+    "recovery does not wait for open transactions": Mutation(329, recovery._StateLog, "read_to", _read_without_waiting),
+    "recovery does not find entities again": Mutation(12, recovery.Recovery, "_rebuild", _nothing),
+    "recovery does not look for a topic that a state names": Mutation(598, Worker, "_unseen", _nothing_unseen),
+    "a load goes on from memory": Mutation(626, loads, "followed", _followed_from_memory),
+    "a position is one too far": Mutation(1, PartitionState, "state", _position_one_too_far),
     "a policy is half taken where topics cannot be asked for": Mutation(
-        23, FollowedPolicy, "_read", _policy_half_taken
+        198, FollowedPolicy, "_read", _policy_half_taken
     ),
     "a new plan is not followed": Mutation(1, PartitionState, "aim", _aimed_once),
-    "a removal is forgotten": Mutation(1, routing, "_remove", _removed_for_nobody),
-    "a retraction is forgotten": Mutation(3, routing, "retractions", _retracted_for_nobody),
+    "a removal is forgotten": Mutation(2, routing, "_remove", _removed_for_nobody),
+    "a retraction is forgotten": Mutation(4, routing, "retractions", _retracted_for_nobody),
 }
 
 

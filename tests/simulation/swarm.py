@@ -20,6 +20,7 @@ _FAULTS: Final[Mapping[str, tuple[float, float, float]]] = {
     "absent": (0, 0.3, 0.8),
     "fenced": (0, 0.2, 0.8),
     "disturbed": (0.02, 0.08, 0.18),
+    "stale": (0, 0.1, 0.5),
     "bad": (0, 0.1, 0.6),
     "removed": (0, 0.15, 0.3),
 }
@@ -46,6 +47,8 @@ ACTS: Final = tuple(_ACTS)
 _DRAWN: Final = (0, 1, 1, 2)
 _STANDING: Final = (0, 0, 1, 3)
 _WARM: Final = (0, 3, 3)
+_LOADED: Final = (0, 0, 0, 2)
+_EVENTS_MAX: Final = (6, 6, 1)
 
 
 class Rates(NamedTuple):
@@ -68,6 +71,8 @@ class Rates(NamedTuple):
     """Of a writer that a revocation waits for."""
     disturbed: float
     """Of a call in which other things happen first."""
+    stale: float
+    """Of a listing by a broker that has not heard of the newest topics yet."""
     bad: float
     """Of a record that cannot be trusted."""
     removed: float
@@ -75,6 +80,10 @@ class Rates(NamedTuple):
     """How many mailboxes there are from the beginning."""
     warm: int
     """How many turns the workers have had when the faults begin."""
+    loaded: int
+    """How many mailboxes have their first load when the faults begin."""
+    events_max: int
+    """Of one transaction: the smaller, the more of them a first load takes."""
     acts: tuple[float, ...]
     """In the order of `ACTS`, added up."""
 
@@ -83,4 +92,11 @@ def drawn(chance: random.Random) -> Rates:
     """The rates of one history."""
     faults = {name: rates[chance.choice(_DRAWN)] for name, rates in _FAULTS.items()}
     acts = tuple(accumulate(rates[chance.choice(_DRAWN)] for rates in _ACTS.values()))
-    return Rates(**faults, standing=chance.choice(_STANDING), warm=chance.choice(_WARM), acts=acts)
+    return Rates(
+        **faults,
+        standing=chance.choice(_STANDING),
+        warm=chance.choice(_WARM),
+        loaded=chance.choice(_LOADED),
+        events_max=chance.choice(_EVENTS_MAX),
+        acts=acts,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect
+from dataclasses import replace
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -20,6 +21,7 @@ from simulation.swarm import ACTS, drawn
 
 from bianhe.consumers.router.kafka.assignment import STANDSTILL_SECONDS
 from bianhe.consumers.router.kafka.worker import Worker
+from bianhe.consumers.router.limits import Limits
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.records.policy import Body, Effective
@@ -57,7 +59,7 @@ class Process:
 
     def __init__(self, world: World, number: int) -> None:
         self._seat = Seat("simulated", "bus-router", SecretStr(""), cluster=world.cluster, process=self)
-        self.limits = policies.LIMITS
+        self._world = world
         self.number = number
         self.worker: Worker | None = None
         self.running = False
@@ -71,7 +73,7 @@ class Process:
         self.running = True
         try:
             if self.worker is None:
-                self.worker = Worker(self._seat, self.number, KEY, self.limits)
+                self.worker = Worker(self._seat, self.number, KEY, self._world.limits)
             self.worker.step()
         except (Crash, KafkaException, SystemError, BusError):
             self.die()
@@ -90,12 +92,11 @@ class Process:
                 self.running = self.killed = False
                 self.die()
 
-    def hurry(self) -> None:
-        """Nothing happens to a transaction any more: larger ones tell the same sooner."""
-        self.limits = policies.ROOMY
+    def keep_to(self, limits: Limits) -> None:
+        """Its transactions are as large as that from now on."""
         if self.worker is not None:
             for part in (self.worker, self.worker._writer, self.worker._loads):
-                part._limits = self.limits
+                part._limits = limits
 
     def die(self) -> None:
         """A worker is a large knot; cut, it goes at once, and nobody needs to look for it."""
@@ -117,6 +118,8 @@ class World:
         self._chance = random.Random(seed)
         CLOCK.restart(self._chance)
         self.rates = drawn(self._chance)
+        self.limits = policies.ROOMY
+        """What transactions are while nothing happens to them."""
         self.cluster = Cluster(self, policies.MILLIS)
         self.events: list[str] = []
         self._depth = 0
@@ -180,11 +183,22 @@ class World:
 
     def _warm_up(self) -> None:
         self._faults = False
-        for _ in range(self.rates.warm):
+        for _ in range(3 * self.rates.loaded):
+            self._publish()
+        for _ in range(self.rates.warm + self.rates.loaded):
             for process in self._processes:
                 process.step()
             self.cluster.group.rebalance(self.number)
+        for _ in range(self.rates.loaded):
+            self._grant()
+        self._sync()
+        self._limit(replace(policies.LIMITS, events_max=self.rates.events_max))
         self._faults = True
+
+    def _limit(self, limits: Limits) -> None:
+        self.limits = limits
+        for process in self._processes:
+            process.keep_to(limits)
 
     def _event(self) -> None:
         shares = self.rates.acts
@@ -199,8 +213,7 @@ class World:
         self.cluster.blind = 0
         while len(self._processes) > WORKERS:
             self._processes.pop().end()
-        for process in self._processes:
-            process.hurry()
+        self._limit(policies.ROOMY)
         while self.cluster.late:
             self.cluster.arrive()
         self._sync()
