@@ -50,6 +50,7 @@ REQUIREMENTS: Final = (
     ),
     _within("connections.max.reauth.ms", 1, 60_000, "a removed account would stay logged in for longer"),
     _within("fetch.max.bytes", 1, 8_388_608, "one fetch that was waiting could carry away more after a revocation"),
+    _within("max.connections", 1, 100_000, "one account could open connections until the broker can open no file"),
     _within(
         "offsets.retention.minutes",
         90 * 24 * 60,

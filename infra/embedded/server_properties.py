@@ -32,6 +32,8 @@ _GUARANTEES: Final = {
     "connections.max.idle.ms": "60000",
     "connections.max.reauth.ms": "60000",
     "fetch.max.bytes": "8388608",
+    # Far below the files that a process may open; the brokers' own listener gets a place even then.
+    "max.connections": "2000",
     "offsets.retention.minutes": str(90 * _DAY_MINUTES),
     # A starved controller would fence its own broker after 9 s.
     "broker.session.timeout.ms": "60000",

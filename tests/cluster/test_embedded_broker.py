@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
-from bianhe.infra.embedded.data_directory import AlreadyRunning
+from bianhe.infra.embedded.data_directory import AlreadyRunning, secret
+from bianhe.infra.embedded.server_properties import NODE_ACCOUNT, NODE_ID
 from bianhe.infra.kafka.admin import Admin
+from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import BrokerUnreachable, LoginRefused
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.session import check_login
@@ -39,6 +43,13 @@ def child(data: Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
+def crowd(taken: ExitStack, broker: EmbeddedBroker) -> None:
+    """Open connections until there is no place even to wait."""
+    host, port = broker.bootstrap.split(":")
+    for _ in range(300):
+        taken.enter_context(socket.create_connection((host, int(port)), 1))
+
+
 def test_start_returns_when_the_administrator_is_answered(broker: EmbeddedBroker) -> None:
     assert list(check_login(broker.connection()).values()) == [broker.bootstrap]
 
@@ -54,6 +65,21 @@ def test_b31_a_wrong_password_is_said_at_once_with_its_cure(broker: EmbeddedBrok
     assert f"bianhe account rotate {ADMIN_ACCOUNT}" in refusal.value.cure
     with pytest.raises(LoginRefused):
         Admin(wrong)
+
+
+def test_who_takes_every_connection_takes_none_from_the_brokers_and_gives_all_back(broker: EmbeddedBroker) -> None:
+    ports, password = broker._ports, secret(broker._data, NODE_ACCOUNT)
+    assert ports is not None
+    inner = Connection(ports.internal_bootstrap, NODE_ACCOUNT, password, mechanism="PLAIN")
+    with Admin(inner) as admin:
+        before = admin.broker_settings()[NODE_ID]["max.connections"]
+        admin.set_broker_setting(NODE_ID, "max.connections", "40")
+        with ExitStack() as taken:
+            with pytest.raises(TimeoutError):
+                crowd(taken, broker)
+            assert check_login(inner)
+        admin.set_broker_setting(NODE_ID, "max.connections", before)
+    assert check_login(broker.connection())
 
 
 def test_b26_a_broker_that_is_down_is_said_with_its_cure(broker: EmbeddedBroker) -> None:

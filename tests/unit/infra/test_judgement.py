@@ -37,6 +37,7 @@ RIGHT = {
     "connections.max.idle.ms": "30000",
     "connections.max.reauth.ms": "60000",
     "fetch.max.bytes": "8388608",
+    "max.connections": "2000",
     "offsets.retention.minutes": "129600",
 }
 
@@ -64,6 +65,7 @@ def test_brokers_with_every_required_setting_are_right() -> None:
         ("connections.max.idle.ms", "-1"),
         ("connections.max.reauth.ms", "0"),
         ("fetch.max.bytes", "57671680"),
+        ("max.connections", "2147483647"),
         ("offsets.retention.minutes", "10080"),
         ("delegation.token.secret.key", HIDDEN),
         ("listener.name.client.connections.max.reauth.ms", "3600000"),
