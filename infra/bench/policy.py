@@ -29,23 +29,29 @@ from bianhe.schemas.records.policy import GENESIS, Body, PolicyRecord, Revoked
 RATE: Final = 1000
 """Events a second under which the policy changes."""
 _CHANGE_SECONDS: Final = 0.5
+_VIEWS: Final = 5
 _SMALL: Final = 1000
 _PATIENCE_SECONDS: Final = 300.0
-_RULES_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 1000
 _EVENTS: Final = 100_000
 Row = dict[str, Any]
 
 
 def measure(folder: Path, grants: int, mailboxes: int, rules: int, seconds: float, told: Told) -> dict[str, Any]:
-    """First without a broker, then a router under load, then its cold start; returns figures, ratios, conditions."""
+    """First without a broker, then a router's cold start, then under load; returns figures, ratios, conditions.
+
+    What changes under load is a resource beside the loaded one, so that the load stays what it was.
+    """
     told(f"compile {grants} grants, {mailboxes} of them with a mailbox")
     small, whole = compiled(_SMALL, _SMALL // 20), compiled(grants, mailboxes)
-    changes = int(seconds / _CHANGE_SECONDS)
-    loaded, still = Source("loaded", changes), Source("still", 5)
-    with a_city(folder, [loaded, still]) as city:
-        swap = _swap(city, loaded, seconds, told)
-        cold = _cold_start(city, grants, mailboxes, told)
-        kept = _rules(city, still, rules, told)
+    loaded, changing = Source("loaded", _VIEWS), Source("changing", int(seconds / _CHANGE_SECONDS))
+    with a_city(folder, [loaded, changing]) as city:
+        try:
+            cold = _cold_start(city, grants, mailboxes, told)
+            swap = _swap(city, loaded, changing, seconds, told)
+        finally:
+            city.children.stop()
+        kept = _rules(city, loaded, rules, told)
     rows = [
         {"what": f"cold start of a worker, {grants} grants", "figure": cold, "unit": "s"},
         {"what": f"decode, fold, compile {grants} grants", "figure": whole["cold_s"], "unit": "s of CPU"},
@@ -67,7 +73,7 @@ def measure(folder: Path, grants: int, mailboxes: int, rules: int, seconds: floa
         "conditions": {
             "events_a_second": RATE,
             "changes_a_second": 1 / _CHANGE_SECONDS,
-            "views_at_first": changes,
+            "views": _VIEWS,
             "departments": large.DEPARTMENTS,
             "resources": large.RESOURCES,
             "workers": WORKERS,
@@ -113,22 +119,34 @@ def _log(bodies: Iterator[Body]) -> Iterator[bytes]:
         yield record.encode()
 
 
-def _swap(city: City, loaded: Source, seconds: float, told: Told) -> list[Row]:
+def _cold_start(city: City, grants: int, mailboxes: int, told: Told) -> float:
+    """Seconds from the start of the processes until each has folded, compiled, swapped in and acknowledged."""
+    told(f"{grants} grants onto the policy log, {mailboxes + 2 * large.RESOURCES} topics")
+    with Admin(city.broker.connection(), timeout=_PATIENCE_SECONDS) as admin:
+        topics = large.topics(mailboxes)
+        for first in range(0, len(topics), _AT_ONCE):
+            admin.create_topics(dict.fromkeys(topics[first : first + _AT_ONCE], Topic(1, {})))
+    version = city.decide(large.policy_bodies(grants, mailboxes), synced=False)
+    told("cold start")
+    with Acknowledgements(city.broker.connection()) as acknowledgements:
+        begun = time.monotonic()
+        city.start_router()
+        _await(acknowledgements, version)
+        return time.monotonic() - begun
+
+
+def _swap(city: City, loaded: Source, changing: Source, seconds: float, told: Told) -> list[Row]:
     """The latency before and while one mailbox after another is revoked, and when all workers had acknowledged it."""
     values = source_values()
-    city.start_router()
-    try:
-        at_rate(city, values, loaded, RATE, seconds)  # thrown away: a broker that has just started compiles itself
-        told(f"{RATE} events a second, as it is")
-        before = at_rate(city, values, loaded, RATE, seconds)
-        told(f"{RATE} events a second, a revocation every {_CHANGE_SECONDS} s")
-        took: list[float] = []
-        changing = Thread(target=_revoke_all_but_one, args=(city, loaded, took))
-        changing.start()
-        during = at_rate(city, values, loaded, RATE, seconds)
-        changing.join()
-    finally:
-        city.children.stop()
+    at_rate(city, values, loaded, RATE, seconds)  # thrown away: a broker that has just started compiles itself
+    told(f"{RATE} events a second, as it is")
+    before = at_rate(city, values, loaded, RATE, seconds)
+    told(f"{RATE} events a second, a revocation every {_CHANGE_SECONDS} s")
+    took: list[float] = []
+    revoking = Thread(target=_revoke_all_but_one, args=(city, changing, took))
+    revoking.start()
+    during = at_rate(city, values, loaded, RATE, seconds)
+    revoking.join()
     return [
         {"what": "p99 before", "figure": before.p99_ms, "unit": "ms"},
         {"what": "p99 while it changes", "figure": during.p99_ms, "unit": "ms"},
@@ -137,34 +155,15 @@ def _swap(city: City, loaded: Source, seconds: float, told: Told) -> list[Row]:
     ]
 
 
-def _revoke_all_but_one(city: City, loaded: Source, took: list[float]) -> None:
+def _revoke_all_but_one(city: City, changing: Source, took: list[float]) -> None:
     with Acknowledgements(city.broker.connection()) as acknowledgements:
-        for gone in loaded.grants[1:]:
+        for gone in changing.grants[1:]:
             begun = time.monotonic()
             body = Revoked(grant=gone.number, ground="purpose-met", decided_by="bench")
             version = city.decide([body], synced=False)
             _await(acknowledgements, version)
             took.append(time.monotonic() - begun)
             time.sleep(max(_CHANGE_SECONDS - took[-1], 0))
-
-
-def _cold_start(city: City, grants: int, mailboxes: int, told: Told) -> float:
-    """Seconds from the start of the processes until each has folded, compiled, swapped in and acknowledged."""
-    told(f"{grants} grants onto the policy log, {mailboxes + 2 * large.RESOURCES} topics")
-    with Admin(city.broker.connection(), timeout=_PATIENCE_SECONDS) as admin:
-        topics = large.topics(mailboxes)
-        for first in range(0, len(topics), _RULES_AT_ONCE):
-            admin.create_topics(dict.fromkeys(topics[first : first + _RULES_AT_ONCE], Topic(1, {})))
-    version = city.decide(large.policy_bodies(grants, mailboxes), synced=False)
-    told("cold start")
-    with Acknowledgements(city.broker.connection()) as acknowledgements:
-        begun = time.monotonic()
-        city.start_router()
-        try:
-            _await(acknowledgements, version)
-            return time.monotonic() - begun
-        finally:
-            city.children.stop()
 
 
 def _await(acknowledgements: Acknowledgements, version: int) -> None:
@@ -176,11 +175,11 @@ def _await(acknowledgements: Acknowledgements, version: int) -> None:
         time.sleep(0.002)
 
 
-def _rules(city: City, still: Source, rules: int, told: Told) -> list[Row]:
+def _rules(city: City, source: Source, rules: int, told: Told) -> list[Row]:
     """The same round of a router, whose account is no super user, before and after so many access rules."""
     race = Race(city, source_values(), lambda views: _EVENTS // PARTITIONS * PARTITIONS)
     few, many = "router, few access rules", f"router, {rules} access rules"
-    before = middle(rounds_of([partial(race.routers, {few: [still]})], 1, told)[few])
+    before = middle(rounds_of([partial(race.routers, {few: [source]})], 1, told)[few])
     told(f"{rules} access rules")
     made = [
         AccessRule(f"User:large{number % large.DEPARTMENTS:03}", "TOPIC", f"open.rule{number}.v1.r1", "READ")
@@ -188,13 +187,13 @@ def _rules(city: City, still: Source, rules: int, told: Told) -> list[Row]:
     ]
     begun = time.monotonic()
     with Admin(city.broker.connection(), timeout=_PATIENCE_SECONDS) as admin:
-        for first in range(0, rules, _RULES_AT_ONCE):
-            admin.create_rules(made[first : first + _RULES_AT_ONCE])
+        for first in range(0, rules, _AT_ONCE):
+            admin.create_rules(made[first : first + _AT_ONCE])
     created = time.monotonic() - begun
     begun = time.monotonic()
     raw.access_rules(city.broker.connection())
     fetched = time.monotonic() - begun
-    after = middle(rounds_of([partial(race.routers, {many: [still]})], 1, told)[many])
+    after = middle(rounds_of([partial(race.routers, {many: [source]})], 1, told)[many])
     return [
         {"what": f"{rules} access rules made", "figure": created, "unit": "s"},
         {"what": f"{rules} access rules read from every broker", "figure": fetched, "unit": "s"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -95,17 +95,18 @@ class LogReader(Closing):
         position, progress_at = self.position, time.monotonic()
         # Behind the last record lie transaction markers: only the EOF event tells that nothing more is to come.
         while position < end:
-            message = self._reader.poll(self._timeout)
-            if message is None or time.monotonic() - progress_at > self._timeout:
-                raise unreachable(self._connection.bootstrap)
-            error, offset = message.error(), message.offset()
-            if error is None and offset is not None:
-                yield LogRecord(offset, message.key(), message.value(), message.timestamp()[1])
-                position, progress_at = offset + 1, time.monotonic()
-            elif error is not None and error.code() == KafkaError._PARTITION_EOF and offset is not None:
-                position = offset
-            elif error is not None and not error.retriable():
-                raise KafkaException(error)
+            arrived: Sequence[Message | None] = self._reader.consume(_FETCH_RECORDS, 0)
+            for message in arrived or [self._reader.poll(self._timeout)]:
+                if message is None or time.monotonic() - progress_at > self._timeout:
+                    raise unreachable(self._connection.bootstrap)
+                error, offset = message.error(), message.offset()
+                if error is None and offset is not None:
+                    yield LogRecord(offset, message.key(), message.value(), message.timestamp()[1])
+                    position, progress_at = offset + 1, time.monotonic()
+                elif error is not None and error.code() == KafkaError._PARTITION_EOF and offset is not None:
+                    position = offset
+                elif error is not None and not error.retriable():
+                    raise KafkaException(error)
         self.position = position
 
 
