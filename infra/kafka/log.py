@@ -92,22 +92,27 @@ class LogReader(Closing):
                 self._reader.unassign()
 
     def _read_until(self, end: int) -> Iterator[LogRecord]:
-        position, progress_at = self.position, time.monotonic()
+        position, progress_at, arriving = self.position, time.monotonic(), self._arriving()
         # Behind the last record lie transaction markers: only the EOF event tells that nothing more is to come.
         while position < end:
-            arrived: Sequence[Message | None] = self._reader.consume(_FETCH_RECORDS, 0)
-            for message in arrived or [self._reader.poll(self._timeout)]:
-                if message is None or time.monotonic() - progress_at > self._timeout:
-                    raise unreachable(self._connection.bootstrap)
-                error, offset = message.error(), message.offset()
-                if error is None and offset is not None:
-                    yield LogRecord(offset, message.key(), message.value(), message.timestamp()[1])
-                    position, progress_at = offset + 1, time.monotonic()
-                elif error is not None and error.code() == KafkaError._PARTITION_EOF and offset is not None:
-                    position = offset
-                elif error is not None and not error.retriable():
-                    raise KafkaException(error)
+            message = next(arriving)
+            if message is None or time.monotonic() - progress_at > self._timeout:
+                raise unreachable(self._connection.bootstrap)
+            error, offset = message.error(), message.offset()
+            if error is None and offset is not None:
+                yield LogRecord(offset, message.key(), message.value(), message.timestamp()[1])
+                position, progress_at = offset + 1, time.monotonic()
+            elif error is not None and error.code() == KafkaError._PARTITION_EOF and offset is not None:
+                position = offset
+            elif error is not None and not error.retriable():
+                raise KafkaException(error)
         self.position = position
+
+    def _arriving(self) -> Iterator[Message | None]:
+        """What has arrived, many at a time; where nothing has, the next, and None where it does not come in time."""
+        while True:
+            arrived: Sequence[Message | None] = self._reader.consume(_FETCH_RECORDS, 0)
+            yield from arrived or [self._reader.poll(self._timeout)]
 
 
 def read_to_ends(
