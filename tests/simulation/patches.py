@@ -65,8 +65,7 @@ def simulated() -> Iterator[None]:
             patches.enter_context(patch.multiple(record, **codec))
         for module in (worker, policy, assignment, loads):
             patches.enter_context(patch.object(module, "log", Silent()))
-        for module in (worker, policy):
-            patches.enter_context(patch.object(module, "gc", Silent()))
+        patches.enter_context(patch.object(policy, "gc", Silent()))
         patches.enter_context(patch.object(worker, "telemetry", Silent()))
         # A history that is over was cut into pieces that go by themselves.
         gc.disable()

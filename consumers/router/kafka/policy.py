@@ -50,7 +50,10 @@ class FollowedPolicy:
         # What is known of the policy stays: looking through it for cycles takes longer than a change of it.
         gc.disable()
         try:
-            return self._read()
+            another = self._read()
+            if another:
+                gc.freeze()
+            return another
         finally:
             gc.enable()
 

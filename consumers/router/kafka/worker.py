@@ -6,7 +6,6 @@ reads back from `bus.router-state`, which decides; the group's offsets serve fen
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import deque
 from collections.abc import Callable
@@ -158,7 +157,6 @@ class Worker:
         if not self._policy.follow():
             return
         self._aim()
-        gc.freeze()
         if self._plan.routes.keys() != known:
             self._consumer.subscribe(
                 sorted(self._plan.routes),
