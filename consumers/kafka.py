@@ -24,7 +24,7 @@ from bianhe.schemas import names
 from bianhe.schemas.errors import BusError, Transient
 
 FETCH_RECORDS: Final = 500
-FETCH_SECONDS: Final = 0.2
+WAIT_SECONDS: Final = 0.2
 COMMIT_SECONDS: Final = 1.0
 TOPICS_SECONDS: Final = 60.0
 """How soon a new grant is read without a restart."""
@@ -156,7 +156,7 @@ class Subscriber:
                 self._subscribe()
         if not self._fetched:
             with explained(self._connection, "reading"):
-                self._fetched = self._consumer.consume(FETCH_RECORDS, FETCH_SECONDS)
+                self._fetched = clients.arrived(self._consumer, FETCH_RECORDS, WAIT_SECONDS)
         if self._unplaced and not self._placed():
             return
         messages, self._fetched = self._fetched, []

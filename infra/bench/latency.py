@@ -109,7 +109,7 @@ def _received(consumer: Consumer, count: int, sent: Sequence[float]) -> list[flo
     took: list[float] = []
     deadline = time.monotonic() + count * _TICK_SECONDS + _PATIENCE_SECONDS
     while len(took) < count:
-        messages = consumer.consume(500, 0.01)
+        messages = clients.arrived(consumer, 500, 0.01)
         now = time.monotonic()
         keys = [message.key() for message in messages if message.error() is None]
         took += [now - sent[int(key)] for key in keys if key is not None and key != _UNTIMED]

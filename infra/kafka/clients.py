@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from bianhe.infra.kafka.connection import Connection
@@ -115,6 +115,14 @@ def end_consumer(connection: Connection, group: str, isolation: Isolation) -> Co
         "reconnect.backoff.ms": 1000,
     }
     return Consumer(_consuming(connection, group, isolation, None) | options, logger=LOGGER)
+
+
+def arrived(consumer: Consumer, count: int, wait_seconds: float) -> list[Message]:
+    """Up to `count` messages that have come; where none has, the next one, if it comes in time.
+
+    `Consumer.consume` by itself waits until it has as many as were asked for.
+    """
+    return consumer.consume(count, 0) or consumer.consume(1, wait_seconds)
 
 
 def admin(connection: Connection) -> AdminClient:

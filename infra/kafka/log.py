@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -14,6 +14,7 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import UNREACHABLE, explained, unreachable
 
 _FETCH_RECORDS: Final = 500
+_WAIT_SECONDS: Final = 1.0
 
 
 class LogRecord(NamedTuple):
@@ -111,8 +112,7 @@ class LogReader(Closing):
     def _arriving(self) -> Iterator[Message | None]:
         """What has arrived, many at a time; where nothing has, the next, and None where it does not come in time."""
         while True:
-            arrived: Sequence[Message | None] = self._reader.consume(_FETCH_RECORDS, 0)
-            yield from arrived or [self._reader.poll(self._timeout)]
+            yield from clients.arrived(self._reader, _FETCH_RECORDS, self._timeout) or (None,)
 
 
 def read_to_ends(
@@ -129,7 +129,7 @@ def read_to_ends(
         progress_at = time.monotonic()
         try:
             while behind:
-                for message in consumer.consume(_FETCH_RECORDS, 1.0):
+                for message in clients.arrived(consumer, _FETCH_RECORDS, _WAIT_SECONDS):
                     progress_at = time.monotonic()
                     error, place = message.error(), (message.topic() or "", message.partition() or 0)
                     if error is None and (message.offset() or 0) < ends[place]:

@@ -15,6 +15,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import StringSerializer
 
 from bianhe.consumers import Event, Subscriber
+from bianhe.consumers import kafka as consumers
 from bianhe.consumers.subscriber import NothingGranted
 from bianhe.consumers.verification.kafka import verify
 from bianhe.infra.kafka.access_rules import AccessRule
@@ -101,6 +102,15 @@ def test_a_break_leaves_the_current_event_unacknowledged(city: Exchange) -> None
         again = next(iter(subscriber))
         assert again.key == seen[-1]
     assert {event.key for event in received(city, OPEN_READER, 4)} | set(seen) == wanted
+
+
+def test_an_event_is_handed_out_when_it_is_there_and_waits_for_no_others(
+    city: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "WAIT_SECONDS", 300.0)
+    with Publisher.from_profile(city.profile(PROVIDER)) as publisher:
+        publisher.resource("population").publish(person(citizen_id=number(9)))
+    assert [event.key for event in received(city, OPEN_READER, 1)] == [key_of(9)]
 
 
 def test_batches_are_acknowledged_whole(city: Exchange) -> None:

@@ -74,6 +74,10 @@ def consumer(connection: Seat, group: str, *, instance: str, start: str, isolati
     return GroupConsumer(connection, instance)
 
 
+def arrived(consumer: EndConsumer, count: int, wait_seconds: float) -> list[Message]:
+    return consumer.consume(count, wait_seconds)
+
+
 def end_consumer(connection: Seat, group: str, isolation: str) -> EndConsumer:
     return EndConsumer(connection, isolation)
 
@@ -286,10 +290,6 @@ class EndConsumer:
 
     def unassign(self) -> None:
         self._unread = None
-
-    def poll(self, timeout: float) -> Message | None:
-        unread = self._begun()
-        return Message(self._place, unread.popleft()) if unread else self._ended()
 
     def consume(self, count: int, timeout: float) -> list[Message]:
         unread = self._begun()
