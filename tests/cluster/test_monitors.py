@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from bianhe.infra.embedded.broker import EmbeddedBroker
 from bianhe.infra.embedded.children import Children
@@ -81,6 +82,14 @@ def through(bus: PolicyBus) -> int:
     return kept(bus, "monitor.latest").get(json.dumps(KEY), {}).get("through", 0) if "monitor.latest" in topics else 0
 
 
+def positions(bus: PolicyBus) -> tuple[int, int]:
+    """How far the monitors have committed the journal, and where it ends, in all partitions together."""
+    with closing(clients.end_consumer(bus.admin, names.MONITOR_GROUP, "read_committed")) as asker:
+        places = [TopicPartition(names.JOURNAL, partition) for partition in range(4)]
+        committed = sum(max(place.offset, 0) for place in asker.committed(places, timeout=30))
+        return committed, sum(asker.get_watermark_offsets(place, timeout=30)[1] for place in places)
+
+
 def test_what_was_committed_counts_once_in_its_own_window_through_a_kill(bus: PolicyBus, children: Children) -> None:
     writer = clients.transactional_producer(bus.admin, "monitors-test")
     writer.init_transactions(30)
@@ -103,3 +112,15 @@ def test_what_was_committed_counts_once_in_its_own_window_through_a_kill(bus: Po
     assert eventually(lambda: kept(bus, names.ALERTS) == {}, SECONDS)
     target = json.loads(Path(bus.home / "metrics" / "monitors.json").read_text(encoding="utf-8"))
     assert target[0]["labels"] == {"process": "monitors"}
+
+
+def test_their_position_follows_the_journal_past_the_marker_of_each_transaction(
+    bus: PolicyBus, children: Children
+) -> None:
+    writer = clients.transactional_producer(bus.admin, "monitors-test")
+    writer.init_transactions(30)
+    children.start("monitors", "bianhe.consumers.monitors")
+    for number in range(1000, 1060):
+        journal(writer, number, number + 1, time.time())
+    # The last marker lies between the two.
+    assert eventually(lambda: positions(bus)[0] >= positions(bus)[1] - 1, SECONDS), children.log("monitors").read_text()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import faust
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from bianhe.consumers.monitors.counts import Count, Delivered, Span, journal_key
 from bianhe.consumers.monitors.report import CYCLES, Row, alerts, figures
+from bianhe.consumers.monitors.streams import _app, _Table
+from bianhe.infra.kafka.connection import Connection
 from bianhe.schemas.records.journal import JournalEntry, ViewEntry
 from support.policies import OPEN, SOURCE
 
@@ -124,3 +129,11 @@ def test_the_last_hour_runs_with_the_clock() -> None:
 def test_the_cycles_of_the_sample_catalog_are_known() -> None:
     assert {"实时", "每日"} <= CYCLES.keys()
     assert all(bound >= timedelta(hours=1) for bound in CYCLES.values())
+
+
+def test_a_window_that_is_written_again_is_noted_to_expire_once() -> None:
+    table = _Table(_app(Connection("localhost:1", "monitors", SecretStr("")), Path("unused")), name="minute")
+    table.window = faust.TumblingWindow(60, expires=7200)
+    for _ in range(3):
+        table._maybe_set_key_ttl((KEY, (NOW, NOW + 59.9)), 0)
+    assert table._partition_timestamps[0] == [NOW + 59.9]
