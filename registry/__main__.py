@@ -33,7 +33,7 @@ log = structlog.get_logger("bianhe.registry")
 
 
 def main() -> int:
-    """Serve until SIGTERM or Ctrl-C; 1 where relay or revocations cannot be trusted to go on.
+    """Serve until SIGTERM or Ctrl-C; 1 where relay or revocations ended by themselves.
 
     75 (EX_TEMPFAIL) where another registry has the policy log: whoever starts this one again waits a while.
     """
@@ -64,9 +64,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _serve(server: uvicorn.Server, tasks: dict[str, Task]) -> list[BusError]:
+def _serve(server: uvicorn.Server, tasks: dict[str, Task]) -> list[Exception]:
     """Run the server with its tasks until any of them ends; the faults by which tasks ended."""
-    stopping, failed = threading.Event(), list[BusError]()
+    stopping, failed = threading.Event(), list[Exception]()
 
     def run(name: str, task: Task) -> None:
         try:
@@ -74,6 +74,9 @@ def _serve(server: uvicorn.Server, tasks: dict[str, Task]) -> list[BusError]:
         except BusError as fault:
             log.error("task ends", task=name, fault=str(fault), cause=fault.cause, cure=fault.cure)
             failed.append(fault)
+        except Exception as bug:
+            log.exception("task ends", task=name)
+            failed.append(bug)
         finally:
             # A registry whose decisions no longer reach the log must not go on as if they did.
             server.should_exit = True

@@ -13,8 +13,11 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints
 
 from bianhe.schemas.errors import Rejected
+from bianhe.schemas.lanes import NO_TERM
 
 CITY_TIME: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
+TERM_MAX: Final = date(9998, 12, 31)
+"""The latest last day that is granted: the calendar has no day after 9999."""
 
 ItemName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
@@ -146,7 +149,10 @@ class Grant(Canonical):
 
     @property
     def until_millis(self) -> int:
-        """The first instant after the term, in milliseconds since 1970 UTC."""
+        """The first instant after the term, in milliseconds since 1970 UTC; NO_TERM where no day follows."""
+        # Refused since, but the log may hold one.
+        if self.until == date.max:
+            return NO_TERM
         end = datetime.combine(self.until + timedelta(days=1), time.min, CITY_TIME)
         return int(end.timestamp()) * 1000
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, Final
 
 import rfc8785
@@ -217,6 +217,13 @@ def _changed(timeline: Timeline, number: int, body: Document) -> None:
         feed.edge = {int(partition): offset for partition, offset in body["edge"].items()}
 
 
+def _end(until: date) -> int:
+    """The first millisecond after a last day; there is none after the calendar's own."""
+    if until == date.max:
+        return FOR_EVER
+    return int(datetime.combine(until + timedelta(days=1), time.min, _CITY).timestamp()) * 1000
+
+
 def _granted(timeline: Timeline, number: int, body: Document) -> None:
     grant, topic = body["grant"], body["topic"]
     if grant["number"] in timeline.given or (topic.startswith(names.GRANT_PREFIX) and topic in timeline.feeds):
@@ -224,7 +231,6 @@ def _granted(timeline: Timeline, number: int, body: Document) -> None:
     timeline.standing[grant["number"]] = "granted"
     timeline.given[grant["number"]] = timeline.readers[grant["number"]] = (grant["department"], topic)
     if topic.startswith(names.GRANT_PREFIX):
-        end = datetime.combine(datetime.fromisoformat(grant["until"]) + timedelta(days=1), time.min, _CITY)
         timeline.feeds[topic] = Feed(
             topic,
             names.source_topic(grant["resource"], grant["version"]),
@@ -234,7 +240,7 @@ def _granted(timeline: Timeline, number: int, body: Document) -> None:
             frozenset(grant["items"]),
             {mask["item"]: (mask["kind"], mask["argument"]) for mask in grant["masks"]},
             tuple((each["item"], each["operator"], tuple(each["values"])) for each in grant["row_rule"]),
-            int(end.timestamp()) * 1000,
+            _end(date.fromisoformat(grant["until"])),
         )
         timeline.turn(number, [timeline.feeds[topic]])
     if hashlib.sha256(rfc8785.dumps(grant)).hexdigest() != body["digest"]:

@@ -13,7 +13,7 @@ from bianhe.registry.catalog.entry import Catalog, CatalogItem, Resource
 from bianhe.registry.clocks.working_days import CONDITIONAL_DAYS, UNCONDITIONAL_DAYS, Calendar, due
 from bianhe.schemas.contract import Contract, Sharing
 from bianhe.schemas.errors import Fault, Rejected
-from bianhe.schemas.grant import CITY_TIME, Condition, Frozen, Grant, Mask
+from bianhe.schemas.grant import CITY_TIME, TERM_MAX, Condition, Frozen, Grant, Mask
 from bianhe.schemas.view import grant_faults
 
 STANDING_CONSENT: Final = "standing-consent"
@@ -129,7 +129,7 @@ def agree(
     _undecided(application)
     request = application.request
     both = tuple(dict.fromkeys((*request.row_rule, *row_rule)))
-    if faults := grant_faults(contract, request.items, masks, both):
+    if faults := [*_term_faults(request.until), *grant_faults(contract, request.items, masks, both)]:
         raise InvalidDecision(
             f"{application.number} cannot be granted so",
             cause="\n".join(map(str, faults)),
@@ -225,10 +225,17 @@ def _formal_faults(request: Request, catalog: Catalog, today: date) -> list[Faul
         faults.append(Fault("purpose", "第十四条", message, cure=f"one of {', '.join(catalog.purposes)}"))
     if request.until < today:
         faults.append(Fault("until", "809 第二十条", f"{request.until} is in the past", cure="a later day: --until"))
+    faults.extend(_term_faults(request.until))
     if not request.declared:
         message = "the declaration that all of this is true is missing"
         faults.append(Fault("declaration", "809 第二十条", message, cure="declare it: --declare"))
     return faults
+
+
+def _term_faults(until: date) -> list[Fault]:
+    if until <= TERM_MAX:
+        return []
+    return [Fault("until", "809 第二十条", f"{until} is after {TERM_MAX}", cure="an earlier day: --until")]
 
 
 def _scope_faults(request: Request, resource: Resource) -> list[Fault]:

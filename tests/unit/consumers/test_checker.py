@@ -6,6 +6,7 @@ import gzip
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import date
 
 import pytest
 
@@ -129,6 +130,18 @@ def test_a_grant_is_due_nothing_until_sync_has_made_its_topic(synced: bool, kind
     announce(made)
     made.bus.rules = dict(rules([FILTERED] if synced else [FILTERED, MASKED]))
     assert judged(made.bus).kinds == kinds
+
+
+def test_a_grant_to_the_last_day_of_the_calendar_is_judged_like_any_other() -> None:
+    made = Made(seed=5, until_day=date.max.toordinal() - date(1970, 1, 1).toordinal())
+    made.open_city()
+    made.grant_filtered()
+    for _ in range(9):
+        made.publish(0, "person")
+    live(made, 0, 100)
+    announce(made)
+    made.bus.rules = dict(rules([MASKED]))
+    assert judged(made.bus).findings == []
 
 
 def test_a_policy_record_of_an_unknown_kind_is_unknown() -> None:

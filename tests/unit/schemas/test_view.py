@@ -7,6 +7,7 @@ import pytest
 
 from bianhe.schemas.contract import Contract, InvalidContract
 from bianhe.schemas.grant import Condition, Grant, InvalidGrant, Mask, Operator, parse_row_rule
+from bianhe.schemas.lanes import NO_TERM
 from bianhe.schemas.view import View, constant, grant_faults, grant_view, masked_type, open_view, reads_open_channel
 from support.records import contract
 
@@ -118,6 +119,10 @@ def test_what_is_no_row_rule_is_refused(text: str) -> None:
 def test_a_term_ends_with_its_last_day_in_the_citys_time() -> None:
     until = datetime.fromtimestamp(a_grant(("name",)).until_millis / 1000, UTC)
     assert until.isoformat() == "2027-12-31T16:00:00+00:00"
+
+
+def test_a_term_to_the_last_day_of_the_calendar_does_not_end() -> None:
+    assert a_grant(("name",)).model_copy(update={"until": date.max}).until_millis == NO_TERM
 
 
 def test_a_contract_says_what_it_lacks() -> None:

@@ -22,7 +22,7 @@ from bianhe.registry.sharing.application import (
 )
 from bianhe.registry.sharing.compile import compile_grant
 from bianhe.schemas.contract import Sharing
-from bianhe.schemas.grant import Condition, Grant, Mask, MaskKind, Operator, parse_row_rule
+from bianhe.schemas.grant import TERM_MAX, Condition, Grant, Mask, MaskKind, Operator, parse_row_rule
 from bianhe.schemas.view import reads_open_channel
 from support.registry import CATALOG, NOW, POPULATION, request
 
@@ -114,6 +114,17 @@ def test_a_term_may_end_today_in_the_city_but_not_before(days: int) -> None:
     with pytest.raises(InvalidApplication) as refused:
         _submitted(request(until=until))
     assert [fault.place for fault in refused.value.faults] == ["until"]
+
+
+def test_a_term_that_the_calendar_cannot_follow_is_neither_taken_nor_granted() -> None:
+    application = _submitted(request(until=TERM_MAX))
+    late = application.request.model_copy(update={"until": TERM_MAX + timedelta(days=1)})
+    with pytest.raises(InvalidApplication, match="1 fault") as refused:
+        _submitted(late)
+    assert [fault.place for fault in refused.value.faults] == ["until"]
+    with pytest.raises(InvalidDecision) as undecided:
+        rules.agree(application.model_copy(update={"request": late}), (), (), POPULATION, "G-2026-0001")
+    assert "is after 9998-12-31" in undecided.value.cause
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
