@@ -57,7 +57,10 @@ def ratify(target: TargetArgument, code: Code, by: By) -> None:
 
 @app.command()
 def lift(target: TargetArgument, code: Code, by: By) -> None:
-    """End a stop, as a second person; what was kept back is delivered. Then: bianhe sync apply."""
+    """End a stop, as a second person; what was kept back is delivered. Then: bianhe sync apply.
+
+    Refused where a mailbox stood still for more than 90 days: its grant is revoked first, and applied for again.
+    """
     out.print(f"lifted     {target} {code} · {_answer(lambda policy: lifting(policy, target, code, by, clock.now()))}")
     out.print("access rules come back with bianhe sync apply")
 

@@ -26,7 +26,12 @@ def subscribe(
     most: Annotated[int | None, typer.Option("--max", min=1, help="stop after so many events")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="wait for more until Ctrl-C")] = False,
     check: Annotated[
-        bool, typer.Option("--verify", help="acknowledge nothing: check that all that was written lies there, rightly")
+        bool,
+        typer.Option(
+            "--verify",
+            help="acknowledge nothing: check that all that was written lies there, rightly; exit code 1 if not, "
+            "3 if it cannot be told",
+        ),
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:

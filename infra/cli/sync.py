@@ -21,6 +21,14 @@ _COLUMNS = ("sign", "kind", "what", "reason")
 
 
 @app.command()
+def prepare() -> None:
+    """Make what a new cluster lacks before its registry can start: the bus's topics, accounts and keys; once."""
+    settings = load()
+    kafka.prepare(component(settings.kafka, ADMIN_ACCOUNT), settings.kafka.secrets)
+    out.print(f"passwords and keys are in {settings.kafka.secrets}; who needs which: infra/docs/production.md")
+
+
+@app.command()
 def plan(output: OutputOption = Output.TABLE) -> None:
     """Show what differs between catalog and cluster; exit code 3 if anything does."""
     settings = load()
