@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -23,8 +23,9 @@ EVENT_FIELDS: Final[tuple[Mapping[str, AvroType], ...]] = (
     {"name": "event_case", "type": ["null", "string"], "default": None},
 )
 _PRIMITIVES: Final = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
-_COMPLEX: Final = ("record", "enum", "array", "map", "fixed")
+_NAMED: Final = ("record", "enum", "fixed")
 EVENT_NAMES: Final = tuple(field["name"] for field in EVENT_FIELDS)
+_OWN_PREFIXES: Final = ("bus_", "event_")
 
 
 class InvalidContract(Rejected):
@@ -135,16 +136,16 @@ class Contract:
         try:
             schema = json.loads(text)
             fields = schema["fields"]
-            head = [field["name"] for field in fields[: len(EVENT_NAMES)]]
-            if tuple(head) != EVENT_NAMES:
-                raise InvalidContract(f"the first fields are {head}, must be {list(EVENT_NAMES)}")
-            items = tuple(_item(field) for field in fields[len(EVENT_NAMES) :])
+            _check_event_fields(fields[: len(EVENT_FIELDS)])
+            record_name = full_name(schema["name"], schema.get("namespace", ""))
+            namespace = record_name.rpartition(".")[0]
+            items = tuple(_item(field, namespace) for field in fields[len(EVENT_FIELDS) :])
             key = KeyRule(tuple(schema["key"]["items"]), Derivation(schema["key"]["derivation"]))
             contract = cls(
                 resource=schema["resource"],
                 version=int(schema["version"]),
                 title=schema["title"],
-                record_name=f"{schema['namespace']}.{schema['name']}" if "namespace" in schema else schema["name"],
+                record_name=record_name,
                 key=key,
                 items=items,
                 schema=schema,
@@ -156,12 +157,35 @@ class Contract:
         return contract
 
 
-def _item(field: Mapping[str, Any]) -> Item:
-    if name := _borrowed(field.get("type"), set()):
+def full_name(name: str, namespace: str) -> str:
+    """A type's name with the namespace in force where it stands."""
+    return name if "." in name or not namespace else f"{namespace}.{name}"
+
+
+def _check_event_fields(fields: Sequence[Mapping[str, Any]]) -> None:
+    # A view states these types for every contract: other bytes under them would be read as other values.
+    stated = [{part: field[part] for part in ("name", "type", "default") if part in field} for field in fields]
+    for number, right in enumerate(EVENT_FIELDS, 1):
+        if stated[number - 1 : number] != [right]:
+            raise InvalidContract(
+                f"field {number} is not {json.dumps(right)}",
+                cause="every contract and every view begins with the same four fields",
+                cure="write it so",
+            )
+
+
+def _item(field: Mapping[str, Any], namespace: str) -> Item:
+    if name := _borrowed(field.get("type"), namespace, set()):
         raise InvalidContract(
             f"field {field.get('name')!r} uses the type {name} of another field",
             cause="a view that lacks the other field would lack the type",
             cure="give each item a type of its own",
+        )
+    if str(field.get("name")).startswith(_OWN_PREFIXES):
+        raise InvalidContract(
+            f"field {field.get('name')!r} begins like a field of the bus ({', '.join(_OWN_PREFIXES)})",
+            cause="a view has these fields beside its items",
+            cure="give the item another name",
         )
     try:
         return Item(
@@ -180,21 +204,23 @@ def _item(field: Mapping[str, Any]) -> Item:
         raise InvalidContract(f"field {field.get('name')!r}: {type(error).__name__} {error}") from error
 
 
-def _borrowed(shape: AvroType, defined: set[str]) -> str | None:
+def _borrowed(shape: AvroType, namespace: str, defined: set[str]) -> str | None:
     """A named type that is used here and defined neither here nor in `defined`, None if there is none."""
     if isinstance(shape, str):
-        return None if shape in _PRIMITIVES or shape in defined else shape
+        used = full_name(shape, namespace)
+        return None if shape in _PRIMITIVES or used in defined else used
     if isinstance(shape, list):
         parts = shape
     elif not isinstance(shape, dict):
         return None
-    elif shape.get("type") not in _COMPLEX:
-        parts = [shape.get("type")]
+    elif shape.get("type") in _NAMED:
+        new = full_name(str(shape.get("name")), str(shape.get("namespace", namespace)))
+        namespace = new.rpartition(".")[0]
+        defined.add(new)
+        parts = [field.get("type") for field in shape.get("fields", ())]
     else:
-        defined.add(str(shape.get("name")))
-        parts = [shape[key] for key in ("items", "values") if key in shape]
-        parts += [field.get("type") for field in shape.get("fields", ())]
-    return next((name for part in parts if (name := _borrowed(part, defined))), None)
+        parts = [shape.get({"array": "items", "map": "values"}.get(str(shape.get("type")), "type"))]
+    return next((name for part in parts if (name := _borrowed(part, namespace, defined))), None)
 
 
 def shipped(resource: str, version: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import avro.schema
 import fastavro.schema
 
+from bianhe.schemas.contract import full_name
 from bianhe.schemas.errors import Fault
 from bianhe.schemas.walk import RANGES
 
@@ -139,7 +140,7 @@ class _Rules:
     def _named(self, name: str, place: _Place) -> _Measure:
         if name in _WIDTHS:
             return _Measure(_WIDTHS[name])
-        full = _full_name(name, place.namespace)
+        full = full_name(name, place.namespace)
         if full not in self._measures:
             return self.fault(place, "type", f"no type named {name!r}")
         measure = self._measures[full]
@@ -171,7 +172,7 @@ class _Rules:
         if not isinstance(name, str) or not isinstance(namespace, str):
             self.fault(place, "name", f"{shape['type']} without a name")
             return "", place
-        full = _full_name(name, namespace)
+        full = full_name(name, namespace)
         if not _is_full_name(full):
             self.fault(place, "name", f"{full!r} is no name: ASCII letters, digits and _, no digit first")
         if full in _WIDTHS or full in _COMPLEX:
@@ -262,7 +263,7 @@ class _Rules:
         if isinstance(shape, list):
             return value is None
         if isinstance(shape, str) and shape not in _WIDTHS:
-            full = _full_name(shape, namespace)
+            full = full_name(shape, namespace)
             return self._accepts(self._definitions[full], value, full.rpartition(".")[0])
         kind = shape if isinstance(shape, str) else shape["type"]
         match kind:
@@ -289,7 +290,7 @@ class _Rules:
                 return isinstance(value, dict) and all(
                     self._accepts(shape["values"], each, namespace) for each in value.values()
                 )
-        inner = _full_name(shape["name"], shape.get("namespace", namespace)).rpartition(".")[0]
+        inner = full_name(shape["name"], shape.get("namespace", namespace)).rpartition(".")[0]
         return isinstance(value, dict) and all(
             self._accepts(field["type"], value[field["name"]], inner) if field["name"] in value else "default" in field
             for field in shape["fields"]
@@ -302,10 +303,6 @@ def _is_full_name(text: str) -> bool:
 
 def _is_null_or_union(branch: object) -> bool:
     return branch == "null" or isinstance(branch, list) or (isinstance(branch, dict) and branch.get("type") == "null")
-
-
-def _full_name(name: str, namespace: str) -> str:
-    return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
 def _parse_faults(schema: dict[str, Any]) -> list[Fault]:

@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime
 import fastavro
 import pytest
 
-from bianhe.schemas.contract import Contract, InvalidContract
+from bianhe.schemas.contract import EVENT_KINDS, Contract, InvalidContract
 from bianhe.schemas.grant import Condition, Grant, InvalidGrant, Mask, Operator, parse_row_rule
 from bianhe.schemas.lanes import NO_TERM
 from bianhe.schemas.view import View, constant, grant_faults, grant_view, masked_type, open_view, reads_open_channel
+from support.avro_records import contract_of
 from support.records import contract
 
 NULLABLE_DATE = ["null", {"type": "int", "logicalType": "date"}]
@@ -142,6 +143,48 @@ def test_conditions_that_differ_in_their_constants_are_different_views() -> None
 def test_a_number_that_the_item_cannot_hold_is_no_constant(text: str) -> None:
     with pytest.raises(ValueError, match="is no int"):
         constant(replace(contract().by_name["birth_date"], type="int"), text)
+
+
+@pytest.mark.parametrize(
+    ("place", "other"),
+    [
+        (0, {"type": "int"}),
+        (0, {"default": ""}),
+        (1, {"type": {"type": "enum", "name": "EventKind", "symbols": [*reversed(EVENT_KINDS)]}}),
+        (2, {"type": "long"}),
+        (3, {"type": "string"}),
+        (3, {"name": "case"}),
+    ],
+)
+def test_event_fields_are_those_of_every_view(place: int, other: dict[str, object]) -> None:
+    fields = [*contract().schema["fields"]]
+    fields[place] = {**fields[place], "doc": "differs"}
+    assert Contract.parse(json.dumps({**contract().schema, "fields": fields})).items == contract().items
+    fields[place] = {**fields[place], **other}
+    with pytest.raises(InvalidContract, match=f"field {place + 1} is not"):
+        Contract.parse(json.dumps({**contract().schema, "fields": fields}))
+
+
+def test_a_contract_of_fewer_than_the_event_fields_is_refused() -> None:
+    with pytest.raises(InvalidContract, match="field 4 is not"):
+        Contract.parse(json.dumps({**contract().schema, "fields": contract().schema["fields"][:3]}))
+
+
+@pytest.mark.parametrize("name", ["bus_offset", "bus_seq", "bus_policy", "event_place"])
+def test_no_item_is_named_like_a_field_of_the_bus(name: str) -> None:
+    with pytest.raises(InvalidContract, match=name):
+        contract_of({name: "string"})
+
+
+def test_a_type_of_the_same_name_in_another_namespace_is_another_type() -> None:
+    here, there = ({"type": "enum", "name": "X", "namespace": space, "symbols": ["A"]} for space in ("here", "there"))
+    for name in ("X", "here.X"):
+        both = [{"name": "f", "type": there}, {"name": "g", "type": name}]
+        with pytest.raises(InvalidContract, match="uses the type"):
+            contract_of({"one": here, "two": {"type": "record", "name": "R", "fields": both}})
+    both = [{"name": "f", "type": there}, {"name": "g", "type": "there.X"}]
+    own = contract_of({"one": here, "two": {"type": "record", "name": "R", "fields": both}})
+    fastavro.parse_schema(View(own, ("two",), {}, ()).schema())
 
 
 @pytest.mark.parametrize("shape", ["Other", ["null", "Other"], {"type": "Other"}, {"type": "array", "items": "Other"}])
