@@ -16,6 +16,7 @@ from bianhe.producers.keys import EntityKeys
 from bianhe.producers.validation import InvalidEvent, Validator
 from bianhe.schemas import names, wire
 from bianhe.schemas.contract import EVENT_KINDS, EVENT_NAMES, Contract
+from bianhe.schemas.walk import RANGES
 
 try:
     from bianhe.producers._encoder import event_id
@@ -27,6 +28,7 @@ VALUE_BYTES_MAX: Final = 1_000_000
 CASE_CHARACTERS_MAX: Final = 64
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST, _LATEST = RANGES["timestamp-millis"]
 _RANDOM_BYTES: Final = 10
 """In an event's id."""
 _IDS_AT_ONCE: Final = 500
@@ -76,7 +78,9 @@ class Writer:
         """The record of an event; raises InvalidEvent where contract, key or size forbid it."""
         id, said, time, case = event
         kind, millis = _KINDS.get(said), None if time is None else _millis(time)
-        if kind is not None and case is None and (millis is not None or time is None):
+        # The characters of ids stand in the order of their times.
+        timely = id < _ID_TOO_LATE if time is None else millis is not None
+        if kind is not None and case is None and timely:
             value = self.encode(self.prefix, id, kind, millis, items)
             if value is not None and len(value) <= VALUE_BYTES_MAX:
                 return Record(self.keys.key(items, today), value)
@@ -114,6 +118,9 @@ def uuid7(millis: int, randomness: bytes) -> str:
     return f"{digits[:8]}-{digits[8:]}-7{chance[1:4]}-{variant}{chance[5:8]}-{chance[8:]}"
 
 
+_ID_TOO_LATE: Final = uuid7(_LATEST + 1, bytes(_RANDOM_BYTES))
+
+
 class EventIds:
     """Makes new event ids; `randomness` gives so many random bytes, and is asked once for many ids."""
 
@@ -134,20 +141,22 @@ class EventIds:
 
 
 def _millis(time: datetime) -> int | None:
-    """Milliseconds since 1970; None where a time is unusual or wrong."""
+    """Milliseconds since 1970; None where a time is wrong."""
     try:
         since = time - _EPOCH
-    except (TypeError, OverflowError):  # without an offset from UTC, or outside the years 1 to 9999
+    except TypeError:  # without an offset from UTC
         return None
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+    millis = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+    return millis if _EARLIEST <= millis <= _LATEST else None
 
 
 def _checked(event: Event) -> datetime:
     """The time of an event whose fields are right."""
     if event.kind not in EVENT_KINDS:
         raise InvalidEvent("event_kind", f"is none of {', '.join(EVENT_KINDS)}")
-    if event.time is not None and event.time.tzinfo is None:
-        raise InvalidEvent("event_time", "has no offset from UTC")
+    if event.time is not None and _millis(event.time) is None:
+        reason = "has no offset from UTC" if event.time.utcoffset() is None else "is not within the years 1 to 9999"
+        raise InvalidEvent("event_time", reason)
     if event.case is not None and not (0 < len(event.case) <= CASE_CHARACTERS_MAX and event.case.isprintable()):
         raise InvalidEvent("event_case", f"must be 1 to {CASE_CHARACTERS_MAX} printable characters")
     try:
@@ -156,4 +165,8 @@ def _checked(event: Event) -> datetime:
         made = None
     if made is None or made.version != 7 or len(event.id) != 36:
         raise InvalidEvent("event_id", "is no UUID of version 7")
-    return event.time or _EPOCH + timedelta(milliseconds=made.int >> 80)
+    if event.time is not None:
+        return event.time
+    if made.int >> 80 > _LATEST:
+        raise InvalidEvent("event_id", "its time is not within the years 1 to 9999")
+    return _EPOCH + timedelta(milliseconds=made.int >> 80)

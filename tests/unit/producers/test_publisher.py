@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from io import BytesIO
 from uuid import UUID
 
@@ -15,10 +15,15 @@ from bianhe.producers.publisher import VALUE_BYTES_MAX, Event, EventIds, Writer,
 from bianhe.producers.validation import InvalidEvent
 from bianhe.schemas import wire
 from bianhe.schemas.contract import Contract, shipped
+from bianhe.schemas.slicer import Slicer
+from bianhe.schemas.view import open_view
+from bianhe.schemas.walk import RANGES
 from support.rows import LEGAL_ENTITY, POPULATION, SECRET, number, person
 
 NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
 TODAY = NOW.date()
+KAIFENG = timezone(timedelta(hours=8))
+LATEST = RANGES["timestamp-millis"][1]
 EVENT = Event(uuid7(1, bytes(10)), "CHANGED", NOW)
 WRITER = Writer.of(POPULATION, 1234, SECRET)
 
@@ -59,6 +64,11 @@ def test_a_removal_of_no_valid_entity_is_refused() -> None:
     [
         (EVENT._replace(kind="REMOVED"), "event_kind"),
         (EVENT._replace(time=datetime(2026, 1, 1)), "event_time"),
+        (EVENT._replace(time=datetime(1, 1, 1, tzinfo=KAIFENG)), "event_time"),
+        (EVENT._replace(time=datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-8)))), "event_time"),
+        (EVENT._replace(time=None, id=uuid7(LATEST + 1, bytes(10))), "event_id"),
+        (EVENT._replace(time=None, id=uuid7(LATEST + 1, bytes(10)), case="Y-2026-0001"), "event_id"),
+        (EVENT._replace(time=None, id="ffffffff-ffff-7000-8000-000000000000"), "event_id"),
         (EVENT._replace(case=""), "event_case"),
         (EVENT._replace(case="x" * 65), "event_case"),
         (EVENT._replace(id="1"), "event_id"),
@@ -70,6 +80,21 @@ def test_wrong_event_fields_are_refused(event: Event, field: str) -> None:
     with pytest.raises(InvalidEvent) as raised:
         WRITER.event(person(), event, TODAY)
     assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        EVENT._replace(time=datetime(1, 1, 1, 8, tzinfo=KAIFENG)),
+        EVENT._replace(time=datetime.max.replace(tzinfo=UTC)),
+        EVENT._replace(time=None, id=uuid7(LATEST, b"\xff" * 10)),
+        EVENT._replace(id=uuid7(LATEST + 1, bytes(10))),
+    ],
+)
+def test_the_router_takes_the_first_and_the_last_time_of_an_event(event: Event) -> None:
+    value = WRITER.event(person(), event, TODAY).value
+    assert value is not None
+    Slicer(POPULATION, [(open_view(POPULATION), None)]).slice(wire.unframe(value)[1])
 
 
 def test_b24_an_event_above_one_megabyte_is_refused() -> None:
