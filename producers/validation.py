@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
@@ -23,6 +23,8 @@ Check = Callable[[Any], str | None]
 
 _CODES_NAMED_MAX: Final = 8
 _EDGE_CHARACTERS: Final = 4
+_FLOAT_MAX: Final = float.fromhex("0x1.fffffep+127")
+"""The greatest number of Avro's float; what is beyond it would be written as infinity."""
 
 
 class InvalidEvent(Rejected):
@@ -192,19 +194,20 @@ def _decimal(item: Item) -> Check:
         assert isinstance(exponent, int)
         if exponent < -scale:
             return f"{-exponent} decimal places, at most {scale}"
-        whole = len(coefficient) + exponent
-        return f"{whole} digits before the point, at most {digits}" if value and whole > digits else None
+        # A zero has no digits, but is written with as many as its exponent says.
+        whole = exponent + (len(coefficient) if value else 0)
+        return f"{whole} digits before the point, at most {digits}" if whole > digits else None
 
     return check
 
 
-def _float(item: Item) -> Check:
+def _float(most: float) -> Callable[[Item], Check]:
     def check(value: Any) -> str | None:
         if type(value) is not float and type(value) is not int:
             return _wrong_type(value, "a number")
-        return None if math.isfinite(value) else "is no finite number"
+        return None if abs(value) <= most else f"is not between {-most} and {most}"
 
-    return check
+    return lambda item: check
 
 
 def _exactly(kind: type, wanted: str) -> Callable[[Item], Check]:
@@ -310,8 +313,8 @@ _COMPILERS: Final[Mapping[str, Callable[[Item], Check]]] = {
     "boolean": _exactly(bool, "true or false"),
     "int": _integer(INT_MIN, INT_MAX),
     "long": _integer(LONG_MIN, LONG_MAX),
-    "float": _float,
-    "double": _float,
+    "float": _float(_FLOAT_MAX),
+    "double": _float(sys.float_info.max),
     "enum": _symbol,
     "date": _exactly(date, "a date"),
     "time-millis": _exactly(time, "a time of day"),

@@ -18,12 +18,19 @@ from bianhe.producers.validation import InvalidEvent
 from bianhe.schemas import code_tables
 from bianhe.schemas.contract import EVENT_KINDS, Contract, Item, shipped
 from bianhe.schemas.identifiers import citizen_id, licence_id, uscc
+from support.avro_records import contract_of
 from support.rows import SECRET, UNIT, number
 
 RESOURCES = ("population", "legal-entity", "geospatial", "licence")
 ID = uuid7(1_795_000_000_000, bytes(10))
 TODAY = date(2026, 11, 28)
-TIMES = [None, datetime(2026, 11, 28, 9, 0, 0, 123_999, UTC), datetime(1, 1, 1, tzinfo=UTC)]
+LATE_ID = uuid7((1 << 48) - 1, bytes(10))
+KAIFENG = timezone(timedelta(hours=8))
+TIMES = [
+    None,
+    datetime(2026, 11, 28, 9, 0, 0, 123_999, UTC),
+    *(datetime(1, 1, 1, tzinfo=zone) for zone in (UTC, KAIFENG)),
+]
 IDENTIFIERS = {
     "citizen-id": [number(), citizen_id.make("410202", date(1990, 2, 28), 17)],
     "uscc": [UNIT, uscc.make("91", "410200", "MA000001")],
@@ -79,7 +86,7 @@ def usual(item: Item) -> st.SearchStrategy[Any]:
         case "enum":
             return st.sampled_from(item.value_type["symbols"])
         case "timestamp-millis" | "timestamp-micros":
-            return st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=8))]))
+            return st.datetimes(timezones=st.sampled_from([UTC, KAIFENG]))
         case "bytes":
             return st.binary(max_size=40)
     return st.floats(allow_nan=False)
@@ -103,7 +110,7 @@ def test_the_quick_way_writes_what_the_slow_one_writes_and_the_slow_one_refuses(
     resource: str, data: st.DataObject
 ) -> None:
     event = Event(
-        data.draw(st.sampled_from([ID, ID.upper(), "no-id"])),
+        data.draw(st.sampled_from([ID, ID.upper(), LATE_ID, "no-id"])),
         data.draw(st.sampled_from([*EVENT_KINDS, "REMOVED"])),
         data.draw(st.sampled_from(TIMES)),
         data.draw(st.sampled_from([None, "Y-2026-0001", ""])),
@@ -119,6 +126,23 @@ def outcome(write: Any, values: dict[str, Any], event: Event) -> Any:
         return write(values, event, TODAY)
     except InvalidEvent as fault:
         return fault.field, fault.reason, fault.shown
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        ("float", 1e300),
+        ("double", 10**400),
+        ({"type": "array", "items": "float"}, [10**400]),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 5, "scale": 2}, Decimal("0E+3000000")),
+    ],
+)
+def test_a_number_beyond_its_type_is_refused_on_every_way(shape: Any, value: Any) -> None:
+    compiled = Writer.of(contract_of({"key": "string", "number": shape}), 100, None)
+    python = replace(compiled, encode=in_python(table(compiled.contract, compiled.validate)))
+    for way in (compiled.event, python.event, compiled._event_by_the_book):
+        with pytest.raises(InvalidEvent, match="number: "):
+            way({"key": "k", "number": value}, Event(ID, "CHANGED"), TODAY)
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
