@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import avro.schema
 import fastavro.schema
 
-from bianhe.schemas.contract import full_name
+from bianhe.schemas import code_tables
+from bianhe.schemas.contract import Contract, Derivation, full_name
 from bianhe.schemas.errors import Fault
+from bianhe.schemas.identifiers import CHECKS
 from bianhe.schemas.walk import RANGES
 
 SIZE_MAX: Final = 64 * 1024
@@ -31,6 +33,7 @@ _WIDTHS: Final = {
     "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
 }  # fmt: skip
 _COMPLEX: Final = ("record", "enum", "fixed", "array", "map")
+_TEXTS: Final = ("string", "enum", "uuid")
 _LOGICAL: Final[Mapping[str, tuple[str, ...]]] = {
     "date": ("int",),
     "time-millis": ("int",),
@@ -45,9 +48,9 @@ def faults(schema: object) -> list[Fault]:
     """Return everything that keeps a parsed Avro JSON schema from being a contract; the place is the path of the field.
 
     No recursion; at most 32 levels, 512 fields (those of a type that is named again count again) and 64 KiB; nothing in
-    an array or map that takes no bytes; unions `["null", T]` only; legal ASCII names, each once; the logical types
-    date, time-millis, timestamp-millis, timestamp-micros, decimal (38 digits at most) and uuid on their base types;
-    valid defaults; parsed by avro and fastavro. Safe on hostile input.
+    an array or map that takes no bytes; no field that can only be null; unions `["null", T]` only; legal ASCII names,
+    each once; the logical types date, time-millis, timestamp-millis, timestamp-micros, decimal (38 digits at most) and
+    uuid on their base types; valid defaults; parsed by avro and fastavro. Safe on hostile input.
     """
     if fault := _size_fault(schema):
         return [fault]
@@ -61,6 +64,26 @@ def faults(schema: object) -> list[Fault]:
     return rules.found or _parse_faults(schema)
 
 
+def unusable(contract: Contract) -> Iterator[Fault]:
+    """What would keep every publisher from using a contract: its key, and what its items name."""
+    key = contract.key
+    if not key.items or (key.derivation is Derivation.NATURAL and len(key.items) > 1):
+        yield Fault("key", "contract-key", f"{len(key.items)} items: a natural key is one, any other at least one")
+    for name in key.items:
+        if contract.by_name[name].nullable or contract.by_name[name].kind not in _TEXTS:
+            yield Fault(name, "contract-key", "identifies the entity and must be text that is never null")
+    for item in contract.items:
+        if item.codes is not None:
+            try:
+                code_tables.source(str(item.codes))
+            except code_tables.UnknownTable as error:
+                yield Fault(item.name, "contract-codes", error.message, cure=error.cure)
+        if item.check is not None and str(item.check) not in CHECKS:
+            yield Fault(item.name, "contract-check", f"no check {item.check!r}", cure=f"use one of {', '.join(CHECKS)}")
+        if item.length is not None and (type(item.length) is not int or item.length < 1):
+            yield Fault(item.name, "contract-length", f"the length {item.length!r} is no whole number above 0")
+
+
 def _size_fault(schema: object) -> Fault | None:
     pending = [(schema, 1)]
     while pending:
@@ -70,9 +93,9 @@ def _size_fault(schema: object) -> Fault | None:
         if isinstance(part, (dict, list)):
             pending.extend((inner, depth + 1) for inner in (part.values() if isinstance(part, dict) else part))
     try:
-        size = len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode())
-    except (TypeError, ValueError):
-        return Fault("schema", "contract-json", "not JSON text in UTF-8")
+        size = len(json.dumps(schema, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+    except (TypeError, ValueError) as error:
+        return Fault("schema", "contract-json", f"not JSON text in UTF-8: {error}")
     if size > SIZE_MAX:
         return Fault("schema", "contract-size", f"{size} bytes, at most {SIZE_MAX}")
     return None
@@ -151,7 +174,7 @@ class _Rules:
         return measure
 
     def _union(self, branches: list[object], place: _Place) -> _Measure:
-        if len(branches) != 2 or branches[0] != "null" or _is_null_or_union(branches[1]):
+        if len(branches) != 2 or branches[0] != "null" or _is_null(branches[1]) or isinstance(branches[1], list):
             return self.fault(place, "union", 'a union is ["null", T]')
         inner = self.type(branches[1], place)
         return _Measure(1, inner.fields, inner.depth)
@@ -232,6 +255,8 @@ class _Rules:
     def _field(self, field: Mapping[str, Any], place: _Place) -> _Measure:
         if "type" not in field:
             return self.fault(place, "type", "a field without a type")
+        if _is_null(field["type"]):
+            return self.fault(place, "null", "a field that can only be null says nothing")
         self._aliases(field, place)
         if "logicalType" in field:
             self.fault(place, "logical-type", "logicalType stands beside the type, must stand inside it")
@@ -267,8 +292,6 @@ class _Rules:
             return self._accepts(self._definitions[full], value, full.rpartition(".")[0])
         kind = shape if isinstance(shape, str) else shape["type"]
         match kind:
-            case "null":
-                return value is None
             case "boolean":
                 return isinstance(value, bool)
             case "int" | "long":
@@ -301,8 +324,8 @@ def _is_full_name(text: str) -> bool:
     return all(_NAME.fullmatch(part) for part in text.split("."))
 
 
-def _is_null_or_union(branch: object) -> bool:
-    return branch == "null" or isinstance(branch, list) or (isinstance(branch, dict) and branch.get("type") == "null")
+def _is_null(shape: object) -> bool:
+    return shape == "null" or (isinstance(shape, dict) and shape.get("type") == "null")
 
 
 def _parse_faults(schema: dict[str, Any]) -> list[Fault]:

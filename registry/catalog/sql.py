@@ -143,9 +143,10 @@ def read_catalog(path: Path) -> tuple[Catalog, dict[str, Contract], Findings]:
         try:
             schema = json.loads(_contract_text(path, resource))
             unfit = contract_rules.faults(schema)
-            faults += [Fault(f"{place}, {fault.place}", fault.rule, fault.message, cure=fault.cure) for fault in unfit]
             if not unfit:
                 contracts[resource.code] = Contract.parse(schema_text(schema))
+                unfit = [*contract_rules.unusable(contracts[resource.code])]
+            faults += [Fault(f"{place}, {fault.place}", fault.rule, fault.message, cure=fault.cure) for fault in unfit]
         except (InvalidContract, ValueError, RecursionError) as error:
             faults.append(Fault(place, "contract", str(error)))
     found = lint(catalog, contracts, path.name)

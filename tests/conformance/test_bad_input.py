@@ -75,6 +75,7 @@ def test_a_bad_catalog_is_not_imported(imported: Run, tmp_path: Path, fault: dic
         pytest.param({"type": "string", "default": ""}, "compatible-backward", id="b07-never-null-any-more"),
         pytest.param({"type": ["string", "null"]}, "contract-union", id="b08-null-stands-second"),
         pytest.param({"type": "Nothing"}, "contract-type", id="b08-an-unknown-type"),
+        pytest.param({"codes": "no-such-table"}, "contract-codes", id="b08-an-unknown-code-table"),
     ],
 )
 def test_a_bad_contract_is_not_imported(imported: Run, tmp_path: Path, change: dict[str, Any], told: str) -> None:

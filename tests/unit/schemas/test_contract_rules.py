@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bianhe.schemas import contract_rules
-from bianhe.schemas.contract import Contract
+from bianhe.schemas.contract import EVENT_FIELDS, Contract, shipped
 from support.avro_records import contracts
 
 VECTORS = json.loads(
@@ -57,6 +57,48 @@ def test_a_schema_of_more_than_64_kib_is_refused_and_one_of_64_is_not() -> None:
 def test_text_that_is_no_unicode_is_refused() -> None:
     schema = {"type": "record", "name": "R", "fields": [], "doc": "\ud800"}
     assert [fault.rule for fault in contract_rules.faults(schema)] == ["contract-json"]
+
+
+@pytest.mark.parametrize("default", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_json_does_not_know_is_refused(default: str) -> None:
+    number = json.loads(f'{{"name": "x", "type": "double", "default": {default}}}')
+    schema = {"type": "record", "name": "R", "fields": [number]}
+    assert [fault.rule for fault in contract_rules.faults(schema)] == ["contract-json"]
+
+
+def with_first_item(key: object, **properties: object) -> Contract:
+    """The population with another key, its first item stated otherwise."""
+    schema = json.loads(shipped("population", 1))
+    schema["fields"][len(EVENT_FIELDS)].update(properties)
+    return Contract.parse(json.dumps({**schema, "key": key}))
+
+
+HMAC = {"items": ["citizen_id"], "derivation": "hmac"}
+
+
+@pytest.mark.parametrize(
+    ("key", "properties", "rule"),
+    [
+        (HMAC, {"codes": "no-such-table"}, "contract-codes"),
+        (HMAC, {"codes": ["sex"]}, "contract-codes"),
+        (HMAC, {"check": "no-such-check"}, "contract-check"),
+        *((HMAC, {"length": length}, "contract-length") for length in ("5", 0, -1, True)),
+        ({"items": [], "derivation": "hmac"}, {}, "contract-key"),
+        ({"items": ["citizen_id", "name"], "derivation": "natural"}, {}, "contract-key"),
+        *((HMAC, {"type": kind}, "contract-key") for kind in ("double", "bytes", ["null", "string"])),
+        (HMAC, {"type": {"type": "array", "items": "string"}}, "contract-key"),
+    ],
+)
+def test_a_contract_that_nobody_could_publish_under_is_told_apart(
+    key: object, properties: dict[str, object], rule: str
+) -> None:
+    assert [fault.rule for fault in contract_rules.unusable(with_first_item(key, **properties))] == [rule]
+
+
+def test_the_contracts_that_ship_can_be_published_under() -> None:
+    for resource in ("population", "legal-entity", "geospatial", "licence"):
+        contract = Contract.parse(shipped(resource, 1))
+        assert [*contract_rules.faults(contract.schema), *contract_rules.unusable(contract)] == []
 
 
 WORDS = st.sampled_from(
