@@ -147,7 +147,9 @@ def read_catalog(path: Path) -> tuple[Catalog, dict[str, Contract], Findings]:
                 contracts[resource.code] = Contract.parse(schema_text(schema))
                 unfit = [*contract_rules.unusable(contracts[resource.code])]
             faults += [Fault(f"{place}, {fault.place}", fault.rule, fault.message, cure=fault.cure) for fault in unfit]
-        except (InvalidContract, ValueError, RecursionError) as error:
+        except InvalidContract as error:
+            faults.append(Fault(place, "contract", error.message, cure=error.cure))
+        except (ValueError, RecursionError) as error:
             faults.append(Fault(place, "contract", str(error)))
     found = lint(catalog, contracts, path.name)
     return catalog, contracts, Findings((*found.faults, *faults), found.warnings)

@@ -10,7 +10,7 @@ import pytest
 from bianhe.registry.catalog.entry import Basis, InvalidCatalog, Rank
 from bianhe.registry.catalog.lint import ARTICLES, was_read
 from bianhe.registry.catalog.sql import read_catalog
-from bianhe.schemas.contract import Sharing
+from bianhe.schemas.contract import Sharing, shipped
 from bianhe.schemas.errors import Fault
 from support.registry import CATALOG, SAMPLE
 
@@ -90,6 +90,15 @@ def test_a_contract_that_is_no_json_is_told(tmp_path: Path) -> None:
     (tmp_path / "population.v1.avsc").write_text("{", encoding="utf-8")
     [fault] = _faults(path)
     assert fault.place == "kaifeng.toml, resource population, contract v1"
+
+
+def test_a_contract_that_cannot_be_one_is_told_with_its_cure(tmp_path: Path) -> None:
+    path = _changed(tmp_path, "base = true", "base = true")
+    text = shipped("population", 1).replace('"SNAPSHOT"', '"SNAPSHOT", "OTHER"')
+    (tmp_path / "population.v1.avsc").write_text(text, encoding="utf-8")
+    [fault] = _faults(path)
+    assert (fault.place, fault.cure) == ("kaifeng.toml, resource population, contract v1", "write it so")
+    assert fault.message.startswith('field 2 is not {"name": "event_kind"')
 
 
 def test_a_basis_was_read_only_if_each_of_its_articles_was() -> None:
