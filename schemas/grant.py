@@ -12,12 +12,13 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints
 
-from bianhe.schemas.errors import Rejected
+from bianhe.schemas.errors import Fault, Rejected
 from bianhe.schemas.lanes import NO_TERM
 
 CITY_TIME: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
 TERM_MAX: Final = date(9998, 12, 31)
 """The latest last day that is granted: the calendar has no day after 9999."""
+CONSTANT_CHARACTERS_MAX: Final = 500
 
 ItemName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
@@ -81,11 +82,24 @@ class Mask(Canonical):
                 f"{text!r} is no mask",
                 cure="write item=null, item=constant:<text>, item=first:<n>, item=pseudonym or item=year",
             )
-        if kind == MaskKind.FIRST and not re.fullmatch(r"[1-9]\d{0,3}", argument):
-            raise InvalidGrant(f"{text!r}: the number of characters to keep is missing", cure="write item=first:<n>")
-        if kind not in (MaskKind.FIRST, MaskKind.CONSTANT) and argument:
-            raise InvalidGrant(f"{text!r}: {kind} takes no argument")
-        return cls(item=item, kind=MaskKind(kind), argument=argument)
+        mask = cls(item=item, kind=MaskKind(kind), argument=argument)
+        if fault := mask.fault:
+            raise InvalidGrant(str(fault), cure=fault.cure)
+        return mask
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with the argument; no rule of the type, so that a log that holds such a mask can be read."""
+        match self.kind:
+            case MaskKind.FIRST if not re.fullmatch(r"[1-9][0-9]{0,3}", self.argument):
+                message, cure = "first keeps 1 to 9999 characters and says how many", f"write {self.item}=first:<n>"
+            case MaskKind.CONSTANT if len(self.argument) > CONSTANT_CHARACTERS_MAX:
+                message, cure = f"a constant has at most {CONSTANT_CHARACTERS_MAX} characters", "write a shorter one"
+            case MaskKind.NULL | MaskKind.PSEUDONYM | MaskKind.YEAR if self.argument:
+                message, cure = f"{self.kind} takes no argument", f"write {self.item}={self.kind}"
+            case _:
+                return None
+        return Fault(self.item, "mask-argument", message, cure=cure)
 
     def __str__(self) -> str:
         return f"{self.item}={self.kind}" + (f":{self.argument}" if self.argument else "")
@@ -103,6 +117,17 @@ class Condition(Canonical):
     item: ItemName
     operator: Operator
     values: tuple[str, ...]
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with the values; no rule of the type, as with a mask."""
+        if not self.values or (self.operator is not Operator.IN and len(self.values) > 1):
+            message = f"{self.operator} takes {'at least ' if self.operator is Operator.IN else ''}one value"
+        elif not all(0 < len(value) <= CONSTANT_CHARACTERS_MAX for value in self.values):
+            message = f"a value has 1 to {CONSTANT_CHARACTERS_MAX} characters"
+        else:
+            return None
+        return Fault(self.item, "condition-values", message, cure="write item = value, or item in value,value")
 
     def __str__(self) -> str:
         return f"{self.item} {self.operator} {','.join(self.values)}"
@@ -123,8 +148,11 @@ def parse_row_rule(text: str) -> tuple[Condition, ...]:
                 f"{part!r} is no condition", cure="write item = value, item in value,value or item prefix value"
             )
         operator = Operator(match["operator"])
-        values = tuple(match["values"].split(",")) if operator is Operator.IN else (match["values"],)
-        conditions.append(Condition(item=match["item"], operator=operator, values=values))
+        values = match["values"].split(",") if operator is Operator.IN else [match["values"]]
+        condition = Condition(item=match["item"], operator=operator, values=tuple(map(str.strip, values)))
+        if fault := condition.fault:
+            raise InvalidGrant(str(fault), cure=fault.cure)
+        conditions.append(condition)
     return tuple(conditions)
 
 

@@ -145,7 +145,7 @@ def _mask_faults(contract: Contract, items: tuple[str, ...], mask: Mask) -> list
         return [Fault(mask.item, "mask-type", f"{mask.kind} needs a string, this item is {item.kind}")]
     if mask.kind is MaskKind.YEAR and item.kind != "date":
         return [Fault(mask.item, "mask-type", f"year needs a date, this item is {item.kind}")]
-    return []
+    return [fault] if (fault := mask.fault) else []
 
 
 def _condition_faults(contract: Contract, masked: set[str], condition: Condition) -> list[Fault]:
@@ -165,6 +165,8 @@ def _condition_faults(contract: Contract, masked: set[str], condition: Condition
         return [Fault(condition.item, "condition-type", f"{item.kind} cannot be compared")]
     if condition.operator is Operator.PREFIX and item.kind != "string":
         return [Fault(condition.item, "condition-type", f"prefix needs a string, this item is {item.kind}")]
+    if fault := condition.fault:
+        return [fault]
     return _constant_faults(item, condition)
 
 

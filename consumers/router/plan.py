@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from bianhe.schemas import names, wire
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.errors import Fatal
+from bianhe.schemas.grant import InvalidGrant
 from bianhe.schemas.lanes import NO_TERM
 from bianhe.schemas.policy import GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import OpenChannel, Resource, Target
@@ -47,7 +48,7 @@ class Route:
     """By a record's head, magic byte and schema id: it may be written under an earlier revision."""
     deliveries: tuple[Delivery, ...]
     still: frozenset[str]
-    """Delivery topics that are suspended or stopped: each stands still where it is."""
+    """Delivery topics that are suspended, stopped, or of a grant that is no view: each stands still where it is."""
     made_of: object = field(repr=False, compare=False)
     """Revisions, channel, mailboxes, stops: where they are the same, a new plan keeps the compiled route."""
 
@@ -84,7 +85,7 @@ class RoutingPlan:
 def compile_plan(policy: Policy, pseudonym_key: bytes | None, previous: RoutingPlan | None = None) -> RoutingPlan:
     """Compile the routes of a policy, keeping those of the previous plan that did not change.
 
-    Raises MissingPseudonymKey, and InvalidGrant where a grant on the log cannot be a view: then nothing is routed.
+    A grant on the log that cannot be a view gets nothing. Raises MissingPseudonymKey.
     """
     kept = previous.routes if previous else {}
     routes = {}
@@ -115,9 +116,14 @@ def _route(
         slot = views.slot(channel_view(contract, channel.view_schema), None)
         deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False, ""))
     mailboxes = sorted((grants or {}).values(), key=lambda grant: grant.topic)
-    still = stopped | {each.topic for each in mailboxes if each.state is GrantState.SUSPENDED}
+    still = {*stopped, *(each.topic for each in mailboxes if each.state is GrantState.SUSPENDED)}
     for mailbox in (each for each in mailboxes if each.topic not in still):
-        view = grant_view(contract, mailbox.grant)
+        try:
+            view = grant_view(contract, mailbox.grant)
+        except InvalidGrant:
+            # The registry compiles before it grants; this is the second lock, and it holds no other grant up.
+            still.add(mailbox.topic)
+            continue
         slot = views.slot(view, mailbox.grant.number)
         granted = mailbox.granted
         deliveries.append(
@@ -129,7 +135,7 @@ def _route(
         wire.frame(revision.schema_id, b""): views.slicer(written_under)
         for revision, written_under in zip(revisions, contracts, strict=True)
     }
-    return Route(source, slicers, tuple(deliveries), still, (revisions, channel, grants, stopped))
+    return Route(source, slicers, tuple(deliveries), frozenset(still), (revisions, channel, grants, stopped))
 
 
 def _stopped(

@@ -9,6 +9,7 @@ from bianhe.consumers.router.plan import Route, compile_plan
 from bianhe.consumers.router.routing import Headers, Quarantine, SourceRecord, UnknownSchema, route_record
 from bianhe.schemas.compatibility import revision_faults
 from bianhe.schemas.contract import Contract
+from bianhe.schemas.grant import Mask, MaskKind
 from bianhe.schemas.records.policy import Body, Lifted, Resumed, Revoked, Stopped, Suspended, Target
 from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Malformed, frame
@@ -118,6 +119,15 @@ def test_an_aborted_transaction_leaves_no_trace() -> None:
 def test_a_revoked_grant_has_no_delivery() -> None:
     route, _ = a_route(granted(), Revoked(grant="G-2026-0001", ground="purpose-met", decided_by="gongan"))
     assert route.deliveries == ()
+
+
+def test_a_grant_on_the_log_that_is_no_view_gets_nothing_and_holds_no_other_up() -> None:
+    mailbox = granted()
+    mask = Mask(item="citizen_id", kind=MaskKind.FIRST, argument="-3")
+    grant = mailbox.grant.model_copy(update={"masks": (mask,)})
+    route, state = a_route(channel(), mailbox.model_copy(update={"grant": grant, "digest": grant.digest}))
+    assert route.still == {MAILBOX}
+    assert [each.topic for each in run(state, person())] == [OPEN]
 
 
 STOPS = {

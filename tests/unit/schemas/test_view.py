@@ -6,7 +6,7 @@ import fastavro
 import pytest
 
 from bianhe.schemas.contract import EVENT_KINDS, Contract, InvalidContract
-from bianhe.schemas.grant import Condition, Grant, InvalidGrant, Mask, Operator, parse_row_rule
+from bianhe.schemas.grant import Condition, Grant, InvalidGrant, Mask, MaskKind, Operator, parse_row_rule
 from bianhe.schemas.lanes import NO_TERM
 from bianhe.schemas.view import View, constant, grant_faults, grant_view, masked_type, open_view, reads_open_channel
 from support.avro_records import contract_of
@@ -99,6 +99,33 @@ def test_what_cannot_be_a_view_is_refused_with_its_rule(
     assert [fault.rule for fault in faults] == [rule]
 
 
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        *((MaskKind.FIRST, argument) for argument in ("", "x", "-3", "0", "٣", "4\n", "10000", "9" * 20)),
+        (MaskKind.CONSTANT, "x" * 501),
+        *((kind, "x") for kind in (MaskKind.NULL, MaskKind.PSEUDONYM, MaskKind.YEAR)),
+    ],
+)
+def test_a_mask_whose_argument_is_not_of_its_kind_is_no_view(kind: MaskKind, argument: str) -> None:
+    item = "birth_date" if kind is MaskKind.YEAR else "name"
+    faults = grant_faults(contract(), (item,), (Mask(item=item, kind=kind, argument=argument),), ())
+    assert [fault.rule for fault in faults] == ["mask-argument"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "values"),
+    [
+        *((operator, values) for operator in Operator for values in ((), ("",), ("x" * 501,))),
+        *((operator, ("1", "2")) for operator in (Operator.EQUALS, Operator.PREFIX)),
+        (Operator.IN, ("1", "")),
+    ],
+)
+def test_a_condition_without_the_values_of_its_operator_is_no_view(operator: Operator, values: tuple[str, ...]) -> None:
+    faults = grant_faults(contract(), ("name",), (), (Condition(item="name", operator=operator, values=values),))
+    assert [fault.rule for fault in faults] == ["condition-values"]
+
+
 def test_an_ungranted_item_may_decide_who_is_in() -> None:
     assert grant_view(contract(), a_grant(("name",), (), "residence_division prefix 410212")).row_rule
 
@@ -111,10 +138,17 @@ def test_what_is_no_mask_is_refused(text: str) -> None:
         Mask.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "name", "name is x", "name =", "NAME = x", "name = x and"])
+@pytest.mark.parametrize(
+    "text", ["", "name", "name is x", "name =", "NAME = x", "name = x and", "name in 1,,2", "name in 1, "]
+)
 def test_what_is_no_row_rule_is_refused(text: str) -> None:
     with pytest.raises(InvalidGrant):
         parse_row_rule(text)
+
+
+def test_space_around_the_values_of_a_row_rule_is_no_part_of_them() -> None:
+    [condition] = parse_row_rule("residence_division in 410202 , 410203")
+    assert condition.values == ("410202", "410203")
 
 
 def test_a_term_ends_with_its_last_day_in_the_citys_time() -> None:
