@@ -133,7 +133,8 @@ class Loading:
         if not before:
             return routed
         self._records = self.state.lanes.seq[0]
-        return Routed([value and as_snapshot(value) for value in routed.values])
+        # A null where the load was taken up anew, and a revision that came meanwhile made a later record readable.
+        return Routed([value and as_snapshot(value) for value in routed.values], routed.nulls)
 
     def pass_over(self) -> None:
         """There is nothing to take between the last record taken and the offset to be read next."""

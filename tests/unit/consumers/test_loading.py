@@ -139,6 +139,25 @@ def test_an_aborted_transaction_of_a_load_is_delivered_again_with_the_same_numbe
     assert [delivered(loading.take(record, 7, TODAY)) for record in log] == first
 
 
+def test_what_stood_and_comes_to_stand_otherwise_under_a_late_schema_is_retracted_without_a_gap() -> None:
+    """An entity was delivered, the load is taken up anew, and its last record can be read by now: it is not let in."""
+    late = population().model_copy(update={"schema_id": 200})
+    plan = compile_plan(policy(population(), channel(), granted(RULE), late), None)
+    loading = Loading(plan.routes["source.population.v1"], MAILBOX, 0, ViewPosition(9, 1, 1, False, False))
+    log = [
+        SourceRecord(0, b"a", person(residence_division="410212"), NOW),
+        SourceRecord(1, b"a", person(schema_id=200, residence_division="410202"), NOW),
+        SourceRecord(2, b"b", person(residence_division="410212"), NOW),
+    ]
+    for record in log:
+        loading.index(record, TODAY)
+    loading.begin_delivering()
+    recalled(loading, [b"a"], [(log[0].value, None)])
+    [(_, retracted), (snapshot, _)] = [one for record in log[1:] for one in delivered(loading.take(record, 7, TODAY))]
+    assert dict(retracted or [])["bus_seq"] == b"2"
+    assert read(grant_view(contract(), granted(RULE).grant).schema(), snapshot or b"")["bus_seq"] == 3
+
+
 # Without bad ones: compaction keeps the last record of a key even if it is bad.
 CHANGES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["410212", "410202", None])), max_size=25)
 
