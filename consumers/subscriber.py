@@ -189,7 +189,7 @@ def topics_to_read(visible: frozenset[str], department: str, resources: frozense
         raise NothingGranted(
             f"department {department} may not read {wanted}",
             cause="it holds no grant, the grant has ended, or its access rule is not yet on the cluster",
-            cure="see the grants (bianhe grant list) or apply for one (bianhe application submit)",
+            cure="ask the administrator of the bus, who sees the grants (bianhe grant list) and takes applications",
         )
     return chosen
 

@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -23,6 +23,9 @@ def data_home() -> Path:
     if home := os.environ.get("BIANHE_HOME"):
         return Path(home)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "bianhe"
+
+
+_PROFILE_CURE: Final = "an administrator writes one: bianhe profile write <department> --to <file>"
 
 
 class InvalidProfile(Rejected):
@@ -73,12 +76,24 @@ def load() -> Settings:
     try:
         return Settings.model_validate({})
     except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors())
-        raise MissingSettings(
-            f"settings are missing or wrong: {wrong}",
-            cause=f"no BIANHE_… in the environment says them, nor does {data_home() / 'bianhe.toml'}",
-            cure="start a bus on this machine with bianhe up, which writes them, or point BIANHE_HOME at one",
-        ) from error
+        raise _unsettled(error) from error
+
+
+def _unsettled(error: ValidationError) -> MissingSettings:
+    """Which settings are wrong and why, else which are absent; never a value, which may be a secret."""
+    file = data_home() / "bianhe.toml"
+    faults = [(".".join(map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in error.errors()]
+    if wrong := [f"{name}: {message}" if name else message for name, kind, message in faults if kind != "missing"]:
+        return MissingSettings(
+            f"settings are wrong: {'; '.join(wrong)}",
+            cause=f"BIANHE_… in the environment says so, or {file}",
+            cure="correct them: infra/README.md lists what each may be",
+        )
+    return MissingSettings(
+        f"settings are missing: {', '.join(name for name, _, _ in faults)}",
+        cause=f"no BIANHE_… in the environment says them, nor does {file}",
+        cure="start a bus on this machine with bianhe up, which writes them, or point BIANHE_HOME at one",
+    )
 
 
 def read_secret(path: Path, cure: str = "restore it from a backup") -> SecretStr:
@@ -128,11 +143,13 @@ class Profile(BaseModel):
         """Read a profile; raises InvalidProfile."""
         try:
             profile = cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise InvalidProfile(f"there is no file {path}", cure=_PROFILE_CURE) from error
         except (OSError, ValueError) as error:
             raise InvalidProfile(
                 f"{path} is no profile",
                 cause=_findings(error),
-                cure="write one: bianhe profile write <department> --to <file>",
+                cure=_PROFILE_CURE,
             ) from error
         places = {
             name: path.parent / place

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from bianhe.infra.settings import write_private
+from bianhe.schemas.errors import BusError
 
 PROCESS: Final = Gauge("bianhe_process", "1 for the process that answers", ["process"])
 
@@ -67,6 +68,12 @@ def logs_to_stderr(style: Literal["text", "json"]) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+
+
+def explained(error: BusError) -> str:
+    """An error with its cause and cure, as the command line tells it: a line each, none of them empty."""
+    told = {"error": str(error), "cause": error.cause, "cure": error.cure}
+    return "\n".join(f"{word:5}  {text}" for word, text in told.items() if text)
 
 
 def serve_metrics(home: Path, process: str) -> None:

@@ -15,13 +15,13 @@ import uvicorn
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
-from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
+from bianhe.infra.telemetry import explained, logs_to_stderr, serve_metrics
 from bianhe.registry.deliveries.kafka import Deliveries
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import is_new, upgrade
 from bianhe.registry.policy.chain import check_origin
 from bianhe.registry.policy.kafka import Relay, ShutOut, read_policy, signing_key
-from bianhe.registry.quarantine.kafka import noted
+from bianhe.registry.quarantine.kafka import Notes
 from bianhe.registry.revocation.kafka import Revocations
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ADMIN_ACCOUNT, RELAY_ACCOUNT
@@ -49,7 +49,7 @@ def main() -> int:
     address = urlsplit(settings.registry)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(database, lambda: noted(admin), Deliveries(admin).written),
+            create_app(database, Notes(admin).of, Deliveries(admin).written),
             host=address.hostname or "127.0.0.1",
             port=address.port or 8080,
             log_config=None,
@@ -100,5 +100,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except BusError as error:
-        print(f"registry: {error} ({error.cause}); {error.cure}", file=sys.stderr)
+        print(explained(error), file=sys.stderr)
         sys.exit(1)

@@ -132,11 +132,11 @@ router: Final = APIRouter(default_response_class=Json)
 
 def create_app(
     engine: Engine,
-    noted: Callable[[], Sequence[Quarantined]] = tuple,
+    noted: Callable[[Callable[[str], bool]], Sequence[Quarantined]] = lambda wanted: (),
     written: Callable[[Collection[str]], list[dict[str, Any]]] = lambda topics: [],
 ) -> FastAPI:
-    """The web application over this database; `noted` tells the last events that were quarantined, `written` how far
-    delivery topics are."""
+    """The web application over this database; `noted` tells the last events quarantined of the topics that are wanted,
+    `written` how far delivery topics are."""
     app = FastAPI(title="Bianhe registry", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.engine = engine
     app.state.noted = noted
@@ -161,8 +161,8 @@ def health(request: Request) -> dict[str, Any]:
 @router.get("/quarantine")
 def quarantine(asking: Asking, request: Request) -> list[dict[str, Any]]:
     """Where the asker's own events stand that were not trusted, and why; never what they said."""
-    notes: Sequence[Quarantined] = request.app.state.noted()
-    own = [n for n in notes if asking.subjects is None or names.value_subject(n.topic) in asking.subjects]
+    subjects = asking.subjects
+    own = request.app.state.noted(lambda topic: subjects is None or names.value_subject(topic) in subjects)
     return [asdict(note) for note in own]
 
 

@@ -19,6 +19,7 @@ from bianhe.registry.accounts import kafka
 from bianhe.registry.revocation import kafka as revocations
 from bianhe.registry.revocation import sql as decisions
 from bianhe.registry.revocation.lines import line
+from bianhe.registry.sharing.grounds import codes as grounds
 from bianhe.registry.sync import kafka as sync
 from bianhe.schemas.names import ADMIN_ACCOUNT, BUS_ACCOUNTS
 
@@ -55,7 +56,7 @@ def rotate(
 @app.command()
 def disable(
     code: Annotated[str, typer.Argument(help="a department")],
-    ground: Annotated[str, typer.Option(help="why its grants end, such as purpose-met")],
+    ground: Annotated[str, typer.Option(help=f"why its grants end: {grounds()}")],
     by: Annotated[str, typer.Option(help="who decides")],
     wait: Annotated[float, typer.Option(help="seconds to watch one step; the registry goes on without")] = 30.0,
 ) -> None:

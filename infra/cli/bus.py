@@ -158,11 +158,13 @@ class Bus:
         log = self.children.log(REGISTRY)
         raise NotReady(
             f"the registry does not answer at {self._registry}",
-            cause=_last_line(log),
+            cause=_last_words(log),
             cure=f"read {log}",
         )
 
 
-def _last_line(log: Path) -> str:
+def _last_words(log: Path) -> str:
+    """The error that a process ended with, else its last line."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return lines[-1] if lines else "it said nothing"
+    errors = (line.removeprefix("error  ") for line in reversed(lines[-3:]) if line.startswith("error  "))
+    return next(errors, lines[-1] if lines else "it said nothing")

@@ -47,8 +47,14 @@ def show(rows: Sequence[dict[str, Any]], output: Output, *, columns: Iterable[st
     for name in names:
         table.add_column(name.replace("_", " "))
     for row in rows:
-        table.add_row(*("" if row.get(name) is None else escape(str(row[name])) for name in names))
+        table.add_row(*(_cell(row.get(name)) for name in names))
     out.print(table)
+
+
+def _cell(fact: object) -> str:
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    return "" if fact is None else escape(str(fact))
 
 
 def explain(error: BusError) -> None:

@@ -15,11 +15,13 @@ from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
+from bianhe.registry.catalog.sql import check_known
 from bianhe.registry.revocation import kafka
 from bianhe.registry.revocation import sql as decisions
 from bianhe.registry.revocation.lines import line
 from bianhe.registry.sharing import sql
 from bianhe.registry.sharing.grant import GrantRow
+from bianhe.registry.sharing.grounds import codes
 from bianhe.schemas.names import ADMIN_ACCOUNT
 from bianhe.schemas.policy import GrantState
 
@@ -35,7 +37,11 @@ def list_(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show all grants."""
-    show([_row(row) for row in sql.grants(engine(load().database), department, resource)], output, columns=_COLUMNS)
+    database = engine(load().database)
+    rows = sql.grants(database, department, resource)
+    if not rows:
+        check_known(database, department, resource)
+    show([_row(row) for row in rows], output, columns=_COLUMNS)
 
 
 @app.command("show")
@@ -53,7 +59,7 @@ def show_(number: Number, output: OutputOption = Output.TABLE) -> None:
 @app.command()
 def revoke(
     number: Number,
-    ground: Annotated[str, typer.Option(help="why it ends, such as purpose-met")] = "",
+    ground: Annotated[str, typer.Option(help=f"why it ends: {codes()}")] = "",
     by: Annotated[str, typer.Option(help="who decides; the provider if left out")] = "",
     withdraw: Annotated[bool, typer.Option("--withdraw", help="delete what lies in its mailbox too")] = False,
     watch: Annotated[bool, typer.Option(help="show the steps until nothing can be read, or decide only")] = True,
@@ -70,7 +76,7 @@ def revoke(
 @app.command()
 def suspend(
     number: Number,
-    ground: Annotated[str, typer.Option(help="why it stands still, such as misuse")],
+    ground: Annotated[str, typer.Option(help=f"why it stands still: {codes('suspend')}")],
     correct_by: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="day by which it is to be put right")],
     by: Annotated[str, typer.Option(help="who decides; the provider if left out")] = "",
     wait: Annotated[float, typer.Option(help="seconds to watch one step; the registry goes on without")] = 30.0,

@@ -271,11 +271,11 @@ def transactions(open_for_ever: Sequence[HangingTransaction]) -> Iterator[Verdic
 def sync(plan: Plan) -> Iterator[Verdict]:
     """Every difference between catalog and cluster."""
     for line in plan.lines[:SHOWN_MAX]:
-        fact = f"{line.sign} {line.kind} {line.text}"
+        fact = " ".join(f"{line.kind} {line.text}".split())
         if line.sign is Sign.PERSON:
-            yield Verdict(State.FAULT, fact, cure=line.reason)
+            yield Verdict(State.FAULT, fact, line.cause, line.cure)
         else:
-            yield Verdict(State.FAULT, fact, line.reason, "bianhe sync plan, then bianhe sync apply")
+            yield Verdict(State.FAULT, f"{line.sign} {fact}", line.cause, "bianhe sync plan, then bianhe sync apply")
     if len(plan.lines) > SHOWN_MAX:
         yield Verdict(State.FAULT, f"{len(plan.lines)} differences in all: {plan.summary}", cure="bianhe sync plan")
     if not plan.differs:

@@ -11,7 +11,7 @@ from bianhe.infra import clock
 from bianhe.infra.cli.console import Output, OutputOption, out, show
 from bianhe.infra.kafka.certificates import reload_keystore
 from bianhe.infra.kafka.components import component
-from bianhe.infra.pki import CERTIFICATE_DAYS, Certificate, Pki
+from bianhe.infra.pki import CERTIFICATE_DAYS, Certificate, NoAuthority, Pki
 from bianhe.infra.settings import data_home, load
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
@@ -63,6 +63,8 @@ def rotate(
 def show_(output: OutputOption = Output.TABLE) -> None:
     """Show the certificates of this machine's authority, never a key."""
     pki = Pki(data_home() / "pki")
+    if not pki.ca_file.exists():
+        raise NoAuthority(f"there is no {pki.ca_file}", cure="bianhe pki init makes an authority")
     rows = []
     for file in (pki.ca_file, *pki.keystores()):
         found = Certificate.read(file)

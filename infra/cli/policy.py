@@ -34,6 +34,7 @@ from bianhe.schemas.signatures import Role
 
 app = typer.Typer(help="The policy log: the one order of all decisions.", no_args_is_help=True)
 _WAIT_SECONDS: Final = 10.0
+_COLUMNS: Final = ("number", "decided", "kind", "about", "signed_by")
 
 
 def reached(number: Callable[[], int | None]) -> str:
@@ -69,7 +70,7 @@ def log(
             }
             for record in policy_log.records[after:]
         ]
-    show(rows, output)
+    show(rows, output, columns=_COLUMNS)
     if output is Output.TABLE:
         out.print(f"{policy.version} records, signed, the chain is whole, ends in {policy.head[:12]}")
 

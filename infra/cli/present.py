@@ -112,11 +112,13 @@ def offsets(connection: Connection, policy: Policy) -> Offsets:
         return Offsets(admin.ends(topics), {group: admin.group_offsets(group) for group in groups})
 
 
-def alerts(connection: Connection) -> list[dict[str, Any]]:
-    """What the monitors have raised and not ended; nothing where they never ran."""
+def alerts(connection: Connection) -> list[dict[str, Any]] | None:
+    """What the monitors have raised and not ended; None where they never ran."""
     raised: dict[bytes | None, bytes | None] = {}
     with Admin(connection) as admin:
         partitions = [partition for _, partition in admin.ends([names.ALERTS])]
+    if not partitions:
+        return None
     for partition in sorted(partitions):
         with LogReader(connection, names.ALERTS, partition, group=names.ADMIN_ACCOUNT) as reader:
             raised |= {record.key: record.value for record in reader.read_to_end()}

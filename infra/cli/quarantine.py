@@ -27,7 +27,9 @@ ResourceOption = Annotated[str | None, typer.Option("--resource", help="only eve
 @app.command("list")
 def list_(resource: ResourceOption = None, output: OutputOption = Output.TABLE) -> None:
     """Show the last events that were quarantined: where they stand, why, and their digest."""
-    notes = [note for note in kafka.noted(_admin()) if resource in (None, note.topic.split(".")[1])]
+    notes = kafka.noted(_admin(), lambda topic: resource in (None, topic.split(".")[1]))
+    if resource is not None and not notes:
+        kafka.check_resource(read_policy(_admin()), resource)
     show([{name: getattr(note, name) for name in _COLUMNS} for note in notes], output, columns=_COLUMNS)
 
 
@@ -39,7 +41,9 @@ def release(
 ) -> None:
     """Let a source that stands still go on: what is bad of all that stands there now is quarantined."""
     admin, database = _admin(), engine(load().database)
-    stopped = [each for each in kafka.standing(admin, read_policy(admin)) if each.resource == resource]
+    policy = read_policy(admin)
+    kafka.check_resource(policy, resource)
+    stopped = [each for each in kafka.standing(admin, policy) if each.resource == resource]
     rows = kafka.release(admin, database, stopped, reason, by, clock.now())
     for each in stopped:
         out.print(f"released   {each.topic}/{each.partition} at {each.standstill.position}")

@@ -58,6 +58,14 @@ def _print(found: dict[str, Any], output: Output, watch: bool) -> None:
         out.clear()
     out.print(f"{found['at']} · policy {found['policy']}")
     for title in ("processes", "sources", "subscribers", "alerts"):
-        out.print(f"\n[bold]{title}[/]" + ("" if found[title] else "  none"))
+        out.print(f"\n[bold]{title}[/]" + ("" if found[title] else f"  {_none(title, found)}"))
         if found[title]:
             show(found[title], output)
+
+
+def _none(title: str, found: dict[str, Any]) -> str:
+    """Why there is nothing to show: without monitors nobody raises an alert."""
+    monitored = any(each["process"] == "monitors" and each["answers"] for each in found["processes"])
+    if title != "alerts" or monitored:
+        return "none"
+    return "not known: no monitor runs" if found[title] is None else "none known; no monitor answers on this machine"

@@ -70,7 +70,7 @@ def unreachable(bootstrap: str) -> BrokerUnreachable:
     return BrokerUnreachable(
         f"no broker answers at {bootstrap}",
         cause="the broker is not running, the address is wrong, or the network between is closed",
-        cure="start it (bianhe up) or correct the address in the profile",
+        cure="start it (bianhe up) or correct the address: kafka.bootstrap in the settings, bootstrap in a profile",
     )
 
 
@@ -90,7 +90,7 @@ def refused(code: str, message: str, account: str) -> RefusedByBroker:
             f"{message}: {code}",
             code,
             cause=f"no access rule allows this to account {account}",
-            cure="access follows from grants: apply for one (bianhe application submit)",
+            cure="ask the administrator of the bus: access follows from grants (bianhe application submit)",
         )
     return RefusedByBroker(f"{message}: {code}", code)
 

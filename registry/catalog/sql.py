@@ -128,12 +128,16 @@ class Imported:
 
 
 def read_catalog(path: Path) -> tuple[Catalog, dict[str, Contract], Findings]:
-    """Read a catalog file and its contracts, and lint them; raises InvalidCatalog where its form is wrong.
+    """Read a catalog file and its contracts, and lint them.
+
+    Raises NoCatalog where there is none, InvalidCatalog where its form is wrong.
 
     The contract of a resource is `<code>.v<version>.avsc` beside the file, else the one that ships with the bus.
     """
     try:
         catalog = parse(path.read_bytes(), path.name)
+    except FileNotFoundError as error:
+        raise NoCatalog(f"there is no file {path}", cure="name a catalog, such as infra/demo/catalog.toml") from error
     except OSError as error:
         raise InvalidCatalog(path.name, [Fault(str(path), "file", error.strerror or str(error))]) from error
     contracts: dict[str, Contract] = {}
@@ -214,11 +218,35 @@ def resource_of(catalog: Catalog, code: str) -> Resource:
     return catalog.resource[code]
 
 
+def check_known(engine: Engine, department: str | None, resource: str | None) -> None:
+    """Raise NoCatalog where a department or resource that is named is not in the catalog."""
+    catalog = show(engine)
+    if department is not None and department not in catalog.department:
+        known = ", ".join(sorted(catalog.department))
+        raise NoCatalog(f"the catalog has no department {department!r}", cure=f"it has {known}")
+    if resource is not None:
+        resource_of(catalog, resource)
+
+
 def show_contract(engine: Engine, resource: str, version: int | None = None) -> Contract:
     """A contract of a resource, the present one without a version; raises NoCatalog."""
     with transaction(engine) as connection:
         present = resource_of(load(connection), resource).version
-        return contract_of(connection, resource, version or present)
+        wanted = present if version is None else version
+        try:
+            return contract_of(connection, resource, wanted)
+        except NoCatalog as error:
+            known = ", ".join(f"v{each}" for each in range(1, present + 1) if _has_contract(connection, resource, each))
+            raise NoCatalog(
+                f"{resource} has no contract v{wanted}; it has {known}", cure="name one of these"
+            ) from error
+
+
+def _has_contract(connection: Connection, resource: str, version: int) -> bool:
+    try:
+        return bool(contract_of(connection, resource, version))
+    except NoCatalog:
+        return False
 
 
 def contract_of(connection: Connection, resource: str, version: int) -> Contract:

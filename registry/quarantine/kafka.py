@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
+from operator import itemgetter
+from threading import Lock
 from typing import Final
 
 from sqlalchemy import Engine
@@ -23,10 +26,16 @@ from bianhe.schemas.records.policy import Released
 from bianhe.schemas.records.state import Position, Standstill, position_key, position_partition, standstill_key
 
 NOTES_MAX: Final = 1_000
+Wanted = Callable[[str], bool]
+"""Whether the notes of a source topic are asked for."""
 
 
 class NotReleased(Rejected):
     """Nothing can be released as it was asked."""
+
+
+class NoResource(Rejected):
+    """A resource that the policy log does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +52,59 @@ class Standing:
         return names.source_topic(self.resource, self.version)
 
 
-def noted(connection: Connection) -> list[Quarantined]:
-    """The last events that were quarantined, at most NOTES_MAX: coordinates, reason and digest, never the payload."""
-    with Admin(connection) as admin:
-        first, end = admin.start_offsets(names.QUARANTINE)[0], admin.end_offsets(names.QUARANTINE, "read_committed")[0]
-    start = max(first, end - NOTES_MAX)
-    with LogReader(connection, names.QUARANTINE, 0, group=connection.account, start=start) as reader:
-        return [Quarantined.decode(record.value or b"") for record in reader.read_to_end()]
+class LastNotes:
+    """The last notes of each source topic, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._notes: defaultdict[str, deque[tuple[int, Quarantined]]] = defaultdict(lambda: deque(maxlen=NOTES_MAX))
+
+    def add(self, offset: int, note: Quarantined) -> None:
+        self._notes[note.topic].append((offset, note))
+
+    def of(self, wanted: Wanted) -> list[Quarantined]:
+        """The last NOTES_MAX of the topics that are wanted."""
+        found = merge(*(notes for topic, notes in self._notes.items() if wanted(topic)), key=itemgetter(0))
+        return [note for _, note in deque(found, maxlen=NOTES_MAX)]
+
+
+class Notes:
+    """Follows `bus.quarantine`, read on at each question; for several threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._position = 0
+        self._last = LastNotes()
+        self._turn = Lock()
+
+    def of(self, wanted: Wanted) -> list[Quarantined]:
+        """The last events quarantined of the topics that are wanted, at most NOTES_MAX: coordinates, reason and digest,
+        never the payload."""
+        with self._turn:
+            self._read_on()
+            return self._last.of(wanted)
+
+    def _read_on(self) -> None:
+        with Admin(self._connection) as admin:
+            # What was deleted since is not waited for.
+            start = max(self._position, admin.start_offsets(names.QUARANTINE)[0])
+        group = self._connection.account
+        with LogReader(self._connection, names.QUARANTINE, 0, group=group, start=start) as reader:
+            for record in reader.stream_to_end():
+                self._last.add(record.offset, Quarantined.decode(record.value or b""))
+                self._position = record.offset + 1
+            self._position = reader.position
+
+
+def noted(connection: Connection, wanted: Wanted = lambda topic: True) -> list[Quarantined]:
+    """The last events quarantined of the topics that are wanted, asked once."""
+    return Notes(connection).of(wanted)
+
+
+def check_resource(policy: Policy, code: str) -> None:
+    """Raise NoResource where the policy log has no resource of this code."""
+    known = sorted({each.code for each in policy.resources.values()})
+    if code not in known:
+        raise NoResource(f"there is no resource {code} on the policy log", cure=f"there are {', '.join(known)}")
 
 
 def standing(connection: Connection, policy: Policy) -> list[Standing]:

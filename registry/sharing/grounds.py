@@ -31,14 +31,19 @@ class Ground:
 
 def ground(code: str, use: str = "end") -> Ground:
     """The ground of this code for this use; raises UnknownGround."""
-    known = {each.code: each for each in _grounds().values() if each.use == use}
-    if code not in known:
+    known = _grounds().get(code)
+    if known is None or known.use != use:
         raise UnknownGround(
             f"{code!r} is no ground to {use} a grant" if code else f"to {use} a grant takes a ground",
             cause="a running share may not be stopped without reason (809 article 27)",
-            cure=f"one of {', '.join(known)}",
+            cure=f"one of {codes(use)}",
         )
-    return known[code]
+    return known
+
+
+def codes(use: str = "end") -> str:
+    """The codes of the grounds for this use, as a sentence lists them."""
+    return ", ".join(each.code for each in _grounds().values() if each.use == use)
 
 
 @cache

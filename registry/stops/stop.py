@@ -47,7 +47,7 @@ def new_stop(policy: Policy, target: Target, code: str, reason: str, by: str) ->
     """The stop of a department or resource that is there; raises NoStop. One that is stopped already stays so."""
     known = policy.departments if target is Target.DEPARTMENT else {each.code for each in policy.resources.values()}
     if code not in known:
-        raise NoStop(f"there is no {target} {code} on the policy log", cure="bianhe catalog show lists them")
+        raise NoStop(f"there is no {target} {code} on the policy log", cure=f"there are {', '.join(sorted(known))}")
     if policy.is_stopped(target, code):
         raise NoStop(f"{target} {code} is stopped already", cure="bianhe stop list shows since when, and by whom")
     if not reason.strip() or not by.strip():

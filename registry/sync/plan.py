@@ -93,12 +93,18 @@ class Sign(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a plan as a person reads it."""
+    """One line of a plan as a person reads it; `cure` is what cures it where sync does not."""
 
     sign: Sign
     kind: str
     text: str
-    reason: str
+    cause: str
+    cure: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Cause and cure in one."""
+        return f"{self.cause}: {self.cure}" if self.cure else self.cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +254,9 @@ def _for_a_person(desired: Desired, actual: Actual) -> Iterator[Line]:
             yield Line(Sign.PERSON, "topic", name, "not in the catalog; sync never deletes a topic")
     for account, reason in sorted(desired.accounts.items()):
         if account not in actual.accounts and account in desired.departments:
+            cause = f"{reason} is enabled; its password was never issued, or removed"
             yield Line(
-                Sign.PERSON, "account", f"{account}  has no credential", f"{reason}: bianhe account rotate {account}"
+                Sign.PERSON, "account", f"{account}  has no credential", cause, f"bianhe account rotate {account}"
             )
     if actual.subjects is not None:
         yield from _subject_lines(desired.subjects, actual.subjects)
@@ -259,9 +266,11 @@ def _subject_lines(desired: Mapping[tuple[str, int], str], actual: frozenset[tup
     """Subjects follow from the registry's own database, so a difference means that it was changed or restored."""
     for (subject, id), reason in sorted(desired.items()):
         if (subject, id) not in actual:
-            yield Line(Sign.PERSON, "subject", f"{subject}  lacks schema {id}", f"{reason}: restore the database")
+            yield Line(Sign.PERSON, "subject", f"{subject}  lacks schema {id}", reason, "restore the database")
     for subject, id in sorted(actual - desired.keys()):
-        yield Line(Sign.PERSON, "subject", f"{subject}  has schema {id}", "not on the policy log: restore the database")
+        yield Line(
+            Sign.PERSON, "subject", f"{subject}  has schema {id}", "not on the policy log", "restore the database"
+        )
 
 
 def _foreign(desired: Desired, actual: Actual, surplus: list[AccessRule]) -> Iterator[Line]:

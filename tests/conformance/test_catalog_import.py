@@ -89,7 +89,7 @@ def test_b01_a_faulty_file_changes_nothing(city: Engine, tmp_path: Path) -> None
 
 
 def test_a_missing_file_is_a_fault_and_no_traceback(city: Engine, tmp_path: Path) -> None:
-    with pytest.raises(InvalidCatalog, match="a fault"):
+    with pytest.raises(NoCatalog, match="there is no file"):
         import_catalog(city, tmp_path / "nowhere.toml", 1, NOW)
 
 

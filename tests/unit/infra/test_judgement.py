@@ -181,10 +181,10 @@ def test_the_holidays_of_the_coming_weeks_must_be_known(today: date, expected: S
 
 def test_every_difference_is_named_until_there_are_many() -> None:
     rules = [RemoveRule(AccessRule("renshe", "READ", "TOPIC", f"source.r{n}.v1"), "no grant") for n in range(9)]
-    person = Line(Sign.PERSON, "account", "renshe", "bianhe account rotate renshe")
+    person = Line(Sign.PERSON, "account", "renshe  has none", "department renshe", "bianhe account rotate renshe")
     few = list(judgement.sync(Plan((rules[0],), (person,), ())))
-    assert [verdict.fact for verdict in few] == ["- allow READ renshe on source.r0.v1", "! account renshe"]
-    assert few[1].cure == person.reason
+    assert [verdict.fact for verdict in few] == ["- allow READ renshe on source.r0.v1", "account renshe has none"]
+    assert (few[1].cause, few[1].cure) == ("department renshe", "bianhe account rotate renshe")
     many = list(judgement.sync(Plan(tuple(rules), (), ())))
     assert len(many) == judgement.SHOWN_MAX + 1
     assert "9 differences" in many[-1].fact
