@@ -165,10 +165,8 @@ def test_a_disabled_department_cannot_log_in_and_keeps_nothing(bus: PolicyBus) -
     with pytest.raises(UnknownAccount):
         bus.log_in("renshe")
     bus.decide(department("renshe"))
-    assert [entry.reason for entry in bus.apply().for_a_person] == [
-        reason = "department renshe is enabled; its password was never issued, or removed: bianhe account rotate renshe"
-        reason
-    ]
+    reason = "department renshe is enabled; its password was never issued, or removed: bianhe account rotate renshe"
+    assert [entry.reason for entry in bus.apply().for_a_person] == [reason]
     assert attempt_read(bus.log_in("renshe"), OPEN, "renshe.main") == ANSWERED
     assert not bus.plan().differs
 

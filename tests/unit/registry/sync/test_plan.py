@@ -226,10 +226,8 @@ def test_a_department_without_a_credential_needs_a_person_and_a_component_is_iss
     assert found.steps == (RemoveAccount("jiaotong"), *(IssueAccount(name) for name in BUS_ACCOUNTS[1:]))
     found = plan(DESIRED, replace(IN_SYNC, accounts=IN_SYNC.accounts - {"renshe"}))
     assert found.steps == ()
-    assert [entry.reason for entry in found.for_a_person] == [
-        reason = "department renshe is enabled; its password was never issued, or removed: bianhe account rotate renshe"
-        reason
-    ]
+    reason = "department renshe is enabled; its password was never issued, or removed: bianhe account rotate renshe"
+    assert [entry.reason for entry in found.for_a_person] == [reason]
 
 
 def test_configs_set_by_hand_are_put_back() -> None:
