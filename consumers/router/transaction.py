@@ -44,7 +44,7 @@ class Budget:
     bytes: int = 0
 
     def took(self, size: int, events: int = 1) -> None:
-        """One more event, or several, of which so many bytes were delivered."""
+        """One more event, or several, with their bytes: what they came as or what was delivered, whichever is more."""
         self.events += events
         self.bytes += size
 

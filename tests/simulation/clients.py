@@ -199,7 +199,7 @@ class GroupConsumer:
         self._world.disturb(self._seat.process)
         if self._member.fenced:
             return [Message(("", 0), Entry(-1, 0, None, None), KafkaError(KafkaError._FATAL, "fenced instance"))]
-        if not self._joined:
+        if not self._joined or not count:
             return []
         self._serve()
         found = list(self._fetched(self._world.share(count)))

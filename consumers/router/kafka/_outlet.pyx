@@ -101,8 +101,8 @@ cdef class Topics:
             Py_ssize_t value_max, produce, after):
         """Deliver messages from `at` on, as long as they are plain ones of this partition, in order.
 
-        Returns how many were taken, the position then and the bytes delivered. The first that is not taken is for the
-        caller: another partition's, a removal, an unknown schema, a key or a value to look at twice, or one too many.
+        Returns how many were taken, the position then and their bytes: of each what it came as or what was delivered,
+        whichever is more. The first that is not taken is for the caller: another partition's, a removal, an unknown schema, a key or a value to look at twice, or one too many.
         `after` is told key, offset and values of each, where it is not None.
         """
         cdef Py_ssize_t taken = 0
@@ -123,7 +123,7 @@ cdef class Topics:
                 values = deliver(value, offset, policy_version, message.timestamp()[1])
             except Malformed:
                 break
-            size += self.write(partition, key, values, produce)
+            size += max(PyBytes_GET_SIZE(<bytes>value), self.write(partition, key, values, produce))
             if after is not None:
                 after(key, offset, values)
             position = offset + 1

@@ -41,8 +41,8 @@ class Assignment:
         self.states: dict[Source, PartitionState] = {}
         self.awaiting: set[Source] = set()
         """Assigned, but not yet recovered."""
-        self._standing: dict[Source, float] = {}
-        """Of those, which stand still, and when to look again."""
+        self._put_off: dict[Source, float] = {}
+        """Of those, which could not be recovered, and when to try again."""
 
     def on_assign(self, consumer: Consumer, partitions: Iterable[TopicPartition]) -> None:
         """The group gives partitions."""
@@ -65,8 +65,8 @@ class Assignment:
         self._consumer.incremental_unassign(known)
 
     def due(self, now_seconds: float) -> list[Source]:
-        """What is to be recovered now: of what stands still, only what has stood for a while."""
-        return sorted(source for source in self.awaiting if now_seconds >= self._standing.get(source, 0))
+        """What is to be recovered now: of what could not be, only what has waited for a while."""
+        return sorted(source for source in self.awaiting if now_seconds >= self._put_off.get(source, 0))
 
     def recover(self, source: Source, route: Route, released: int, now_seconds: float) -> PartitionState | None:
         """The committed state of a partition, to be begun with; None where it cannot be had yet."""
@@ -78,7 +78,7 @@ class Assignment:
 
     def begin(self, source: Source, state: PartitionState) -> None:
         """Read a recovered partition from where its state stands."""
-        self._standing.pop(source, None)
+        self._put_off.pop(source, None)
         self.awaiting.discard(source)
         self.states[source] = state
         self._consumer.incremental_assign([TopicPartition(*source, state.position)])
@@ -103,9 +103,15 @@ class Assignment:
             state.abort()
             self._consumer.seek(TopicPartition(*source, state.position))
 
+    def put_off(self, source: Source, fault: Transient) -> None:
+        """Try again in the next turn to recover a partition."""
+        if source not in self._put_off:
+            log.warning("cannot be recovered", topic=source[0], partition=source[1], fault=str(fault), cure=fault.cure)
+        self._put_off[source] = 0.0
+
     def _stand(self, source: Source, found: Standstill, now_seconds: float) -> None:
         """Look again in a while whether an administrator lets the partition go on."""
-        if source not in self._standing:
+        if source not in self._put_off:
             log.error(
                 "stands still",
                 topic=source[0],
@@ -115,7 +121,7 @@ class Assignment:
                 cause="too many records in a row cannot be trusted: a bad deployment, not bad records",
                 cure="have its provider publish what the contract says, then bianhe quarantine release",
             )
-        self._standing[source] = now_seconds + STANDSTILL_SECONDS
+        self._put_off[source] = now_seconds + STANDSTILL_SECONDS
 
 
 def sources_of(partitions: Iterable[TopicPartition]) -> set[Source]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from bianhe.consumers.router.kafka.writer import Writer
 from bianhe.consumers.router.limits import Limits
@@ -19,6 +19,7 @@ from bianhe.consumers.router.routing import Routed, SourceRecord
 from bianhe.consumers.router.transaction import Budget
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import explain, explained
 from bianhe.schemas import names
 
 log = structlog.get_logger("bianhe.router")
@@ -31,6 +32,7 @@ class Loads:
     """The views of a worker that are behind the live flow; one at a time is read, by a consumer of its own."""
 
     def __init__(self, connection: Connection, writer: Writer, limits: Limits) -> None:
+        self._connection = connection
         self._writer = writer
         self._limits = limits
         self._consumer = clients.end_consumer(connection, names.ROUTER_GROUP, "read_committed")
@@ -42,6 +44,8 @@ class Loads:
         )
         self._reading: tuple[Loading, str, int] | None = None
         """What the consumer is assigned to, and where it will go on."""
+        self._put_off: set[tuple[Source, str]] = set()
+        """Those that could not go on when they were last asked to."""
         self._credit = 0.0
 
     def follow(self, plan: RoutingPlan, states: Mapping[Source, PartitionState]) -> None:
@@ -60,9 +64,10 @@ class Loads:
         """
         if not self._loadings or self._credit < self._limits.rest_seconds:
             return False
-        (source, topic), loading = next(iter(self._loadings.items()))
-        begun = time.monotonic()
-        state = states[source]
+        source, topic = place = self._next()
+        loading, state = self._loadings[place], states[source]
+        begun, came_to = time.monotonic(), loading.next
+        self._put_off.add(place)
         if not loading.indexed:
             end = self._index(loading)
         elif loading.recalls:
@@ -70,12 +75,21 @@ class Loads:
         else:
             end = self._deliver(loading, state, plan, group)
         self._credit -= time.monotonic() - begun
+        if loading.next != came_to:
+            self._put_off.discard(place)
         if not end or loading.next < state.position:
             return False
         state.join(topic, loading.view, loading.state.held.get(topic))
-        del self._loadings[source, topic]
+        del self._loadings[place]
         log.info("loaded", topic=topic, partition=source[1], boundary=loading.boundary, records=loading.view.seq)
         return True
+
+    def _next(self) -> tuple[Source, str]:
+        """The one to go on with: one that could not holds up no other."""
+        self._put_off &= self._loadings.keys()
+        if len(self._put_off) == len(self._loadings):
+            self._put_off.clear()
+        return next(place for place in self._loadings if place not in self._put_off)
 
     def _index(self, loading: Loading) -> bool:
         today = datetime.now(UTC).date()
@@ -90,9 +104,10 @@ class Loads:
     def _recall(self, loading: Loading) -> bool:
         """Read the view's own mailbox to its end, once nothing on it is undecided: nobody else writes it now."""
         place = TopicPartition(loading.topic, loading.state.partition)
-        stable, end = (
-            asker.get_watermark_offsets(place, timeout=self._limits.call_seconds_max)[1] for asker in self._askers
-        )
+        with explained(self._connection, f"reading the ends of {loading.topic}"):
+            stable, end = (
+                asker.get_watermark_offsets(place, timeout=self._limits.call_seconds_max)[1] for asker in self._askers
+            )
         if stable < end:
             return False
         deadline = time.monotonic() + self._credit
@@ -146,12 +161,12 @@ class Loads:
         self._reading = None
         for message in messages:
             error, offset = message.error(), message.offset()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise explain(error, self._connection, f"reading {topic} for a first load")
             assert offset is not None
             if error is None and offset < end:
                 yield SourceRecord(offset, message.key(), message.value(), message.timestamp()[1])
-            elif error is None or error.code() == KafkaError._PARTITION_EOF:
+            else:
                 loading.next = max(loading.next, min(offset, end))
                 return
-            elif not error.retriable():
-                raise KafkaException(error)
         self._reading = loading, topic, loading.next

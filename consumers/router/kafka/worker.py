@@ -87,25 +87,25 @@ class Worker:
 
     def step(self) -> None:
         """One turn: the policy, what has come to be recovered, one transaction, one slice of a first load."""
+        messages: list[Message] = []
         try:
             self._follow_policy()
             if self._renewed():
                 # Whoever shut the former producer out relies on what the policy log said by then: it is read again.
                 return
             self._recover_awaiting()
+            # The first record begins a transaction; the rest is fetched within it.
+            messages = self._next_messages(self._limits.idle_wait_seconds, 1)
+            if self._plan.awaiting:
+                if messages:
+                    # Nothing is fetched within it: whether the topics are there is asked once all of it was consumed.
+                    messages += self._next_messages(self._limits.gathering_seconds, self._limits.records_per_fetch)
+                self._look_for_topics()
         except Transient as fault:
-            # Fail closed: nothing is routed while the policy log or the state cannot be read.
-            log.warning("waiting", fault=str(fault))
-            self._consumer.consume(0, 0)
-            time.sleep(self._limits.idle_wait_seconds)
-            return
-        # The first record begins a transaction; the rest is fetched within it.
-        messages = self._next_messages(self._limits.idle_wait_seconds, 1)
-        if self._plan.awaiting:
             if messages:
-                # Nothing is fetched within it: whether the topics are there is asked once all of it was consumed.
-                messages += self._next_messages(self._limits.gathering_seconds, self._limits.records_per_fetch)
-            self._look_for_topics()
+                self._rewind()
+            self._wait(fault)
+            return
         begun = time.monotonic()
         if messages or self._owes:
             self._transact(messages)
@@ -130,6 +130,17 @@ class Worker:
             s.changed for s in self._assignment.states.values()
         )
 
+    def _wait(self, fault: Transient) -> None:
+        """Fail closed: nothing is routed while the policy log cannot be read, but partitions can come and go."""
+        log.warning("waiting", fault=str(fault))
+        # Only a call that may hand out a record serves the group; one that lets go replaces the backlog.
+        if len(self._backlog) < self._limits.records_per_fetch:
+            arrived = self._consumed(0, 1)
+            self._backlog.extend(arrived)
+        else:
+            self._rewind()
+        time.sleep(self._limits.idle_wait_seconds)
+
     def _next_messages(self, wait_seconds: float, count: int) -> list[Message]:
         if self._backlog:
             messages = list(self._backlog)
@@ -138,7 +149,10 @@ class Worker:
         if not self._plan.routes:
             time.sleep(max(wait_seconds, 0))
             return []
-        arrived = self._consumer.consume(count, max(wait_seconds, 0))
+        return self._consumed(max(wait_seconds, 0), count)
+
+    def _consumed(self, wait_seconds: float, count: int) -> list[Message]:
+        arrived = self._consumer.consume(count, wait_seconds)
         for message in arrived:
             if (error := message.error()) is not None:
                 self._note(error)
@@ -189,8 +203,9 @@ class Worker:
         try:
             if self._loads.advance(self._plan, self._assignment.states, self._consumer.consumer_group_metadata):
                 self._aim()
-        except TransactionAborted as aborted:
-            log.warning("first load aborted", reason=str(aborted))
+        except Transient as fault:
+            self._writer.abort()
+            log.warning("first load waits", reason=str(fault))
 
     # One transaction
 
@@ -253,9 +268,13 @@ class Worker:
                 self._backlog.extend(messages[at:])
                 return True
             at += 1
+            if budget.spent(time.monotonic(), behind=True):
+                self._backlog.extend(messages[at:])
+                return True
         return budget.spent(time.monotonic(), behind=len(messages) >= self._limits.records_per_fetch)
 
     def _route_one(self, record: SourceRecord, state: PartitionState, budget: Budget, today: date) -> None:
+        written = 0
         try:
             routed = route_record(record, state, self._plan.policy_version, today)
         except (Quarantine, Malformed, UnknownSchema) as reason:
@@ -267,7 +286,8 @@ class Worker:
             self._writer.produce(note.topic, note.partition, note.key.encode(), note.value)
             state.quarantined += 1
         else:
-            budget.took(self._writer.write(state, record.key or b"", routed))
+            written = self._writer.write(state, record.key or b"", routed)
+        budget.took(max(len(record.value or b""), written))
         state.position = record.offset + 1
 
     def _commit(self) -> None:
@@ -321,18 +341,25 @@ class Worker:
 
     def _recover_awaiting(self) -> None:
         for source in self._assignment.due(time.monotonic()):
-            route, released = self._plan.routes[source[0]], self._policy.released(source)
-            state = self._assignment.recover(source, route, released, time.monotonic())
-            if state is None:
-                continue
-            if self._unseen(state):
-                # Whoever had it before found, and wrote to, what this worker has not seen: recovered in the next turn.
-                self._look_for_topics()
-                if gone := self._unseen(state):
-                    raise DeliveryTopicGone(gone)
-                continue
-            self._assignment.begin(source, state)
-            self._aim()
+            try:
+                self._recover(source)
+            except Transient as fault:
+                # This one waits; the others are routed.
+                self._assignment.put_off(source, fault)
+
+    def _recover(self, source: Source) -> None:
+        route, released = self._plan.routes[source[0]], self._policy.released(source)
+        state = self._assignment.recover(source, route, released, time.monotonic())
+        if state is None:
+            return
+        if self._unseen(state):
+            # Whoever had it before found, and wrote to, what this worker has not seen: recovered in the next turn.
+            self._look_for_topics()
+            if gone := self._unseen(state):
+                raise DeliveryTopicGone(gone)
+            return
+        self._assignment.begin(source, state)
+        self._aim()
 
     def _unseen(self, state: PartitionState) -> frozenset[str]:
         """Topics that were written, but not yet seen to exist."""
