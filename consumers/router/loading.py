@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date
 from hashlib import blake2b
 from typing import Final
 
@@ -81,11 +80,11 @@ class Loading:
         """Where the view stands with all that was committed."""
         return replace(self.state.views[self.topic], position=self.state.committed, joined=False)
 
-    def index(self, record: SourceRecord, today: date) -> None:
+    def index(self, record: SourceRecord) -> None:
         """Take a record of the first pass."""
         assert self._last is not None
         self.next = record.offset + 1
-        if record.offset >= self.boundary or not is_sound(record, self.route, today):
+        if record.offset >= self.boundary or not is_sound(record, self.route):
             return
         entity = blake2b(record.key or b"", digest_size=16).digest()
         if record.value is None:
@@ -117,7 +116,7 @@ class Loading:
         self.recalls = False
         self._deliver_on()
 
-    def take(self, record: SourceRecord, policy_version: int, today: date) -> Routed:
+    def take(self, record: SourceRecord, policy_version: int) -> Routed:
         """The deliveries of a record of the second pass, counted in the open transaction."""
         self.next = record.offset + 1
         before = record.offset < self.boundary
@@ -126,7 +125,7 @@ class Loading:
         if not counts:
             return NOTHING
         try:
-            routed = route_record(record, self.state, policy_version, today)
+            routed = route_record(record, self.state, policy_version)
         except (Quarantine, UnknownSchema, wire.Malformed):
             # The live flow has set it aside, and said so.
             return NOTHING

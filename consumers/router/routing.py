@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
 from bianhe.consumers.router.partition import PartitionState
@@ -48,15 +48,20 @@ class SourceRecord(NamedTuple):
     value: bytes | None
     append_millis: int
 
+    @property
+    def append_day(self) -> date:
+        """What a date of birth in its key is judged by, whenever the record is read."""
+        return datetime.fromtimestamp(self.append_millis / 1000, UTC).date()
 
-def route_record(record: SourceRecord, state: PartitionState, policy_version: int, today: date) -> Routed:
+
+def route_record(record: SourceRecord, state: PartitionState, policy_version: int) -> Routed:
     """Decide the deliveries of one record, and count them in the partition's open transaction.
 
     Nothing is counted where it raises: Quarantine for a record that cannot be trusted, UnknownSchema for an id that
     this policy version does not know.
     """
-    offset, key, value, append_millis = record
-    key = _checked_key(key, today)
+    offset, _, value, append_millis = record
+    key = _checked_key(record)
     if value is None:
         return _remove(record, key, state, policy_version)
     if len(value) > SOURCE_BYTES_MAX:
@@ -81,10 +86,10 @@ def retractions(
     return nulls
 
 
-def is_sound(record: SourceRecord, route: Route, today: date) -> bool:
+def is_sound(record: SourceRecord, route: Route) -> bool:
     """Whether the record can be trusted; one that cannot is quarantined, so no view ever had it."""
     try:
-        _checked_key(record.key, today)
+        _checked_key(record)
         if record.value is not None:
             _slices(record.value, route)
     except (Quarantine, UnknownSchema, wire.Malformed):
@@ -92,10 +97,10 @@ def is_sound(record: SourceRecord, route: Route, today: date) -> bool:
     return True
 
 
-def holds(record: SourceRecord, route: Route, today: date) -> Sequence[tuple[Delivery, bool]]:
+def holds(record: SourceRecord, route: Route) -> Sequence[tuple[Delivery, bool]]:
     """For each filtered view whether it holds the entity after this record; nothing where the record is quarantined."""
     try:
-        _checked_key(record.key, today)
+        _checked_key(record)
         if record.value is None:
             return [(delivery, False) for delivery in route.filtered]
         bodies = _slices(record.value, route)
@@ -119,10 +124,11 @@ def _unknown(value: bytes, source: str) -> UnknownSchema:
     return UnknownSchema(f"schema id {schema_id} is no contract of {source}")
 
 
-def _checked_key(key: bytes | None, today: date) -> bytes:
+def _checked_key(record: SourceRecord) -> bytes:
+    key = record.key
     if key is None or not _KEY.fullmatch(key):
         raise Quarantine("the key is missing or not of the form [A-Za-z0-9_-]{1,64}")
-    if len(key) == 18 and looks_like_citizen_id(key.decode("ascii"), today):
+    if len(key) == 18 and looks_like_citizen_id(key.decode("ascii"), record.append_day):
         raise Quarantine("the key is a valid identity number")
     return key
 

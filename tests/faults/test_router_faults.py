@@ -21,6 +21,7 @@ from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route
 from bianhe.infra.embedded.children import Children
+from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
@@ -309,3 +310,20 @@ def test_a_source_of_which_too_much_is_bad_stands_still_until_an_administrator_l
     assert city.routed(SOURCE)
     assert standing(admin, city.policy) == []
     assert sum(note.partition == 0 and note.size == len(person()[:-1]) for note in noted(admin)) == 250
+
+
+def test_a_source_whose_mailbox_somebody_deleted_waits_for_it_and_holds_up_no_other(tmp_path: Path) -> None:
+    other = "source.zoning.v1"
+    with a_city(tmp_path) as city:
+        city.decide(writers(), population(), granted(), population(code="zoning"))
+        city.publish(SOURCE, b"entity-1", person())
+        assert city.routed(SOURCE)
+        city.children.kill(ROUTER)
+        somebody = clients.admin(city.broker.connection())
+        somebody.delete_topics([MAILBOX])[MAILBOX].result(30)
+        before = city.positions(SOURCE)
+        city.publish(SOURCE, b"entity-1", person())
+        city.publish(other, b"entity-2", person())
+        assert city.routed(other), city.children.log(ROUTER).read_text()
+        assert city.positions(SOURCE) == before
+        assert "is not there any more" in city.children.log(ROUTER).read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -70,7 +69,7 @@ class Assignment:
 
     def recover(self, source: Source, route: Route, released: int, now_seconds: float) -> PartitionState | None:
         """The committed state of a partition, to be begun with; None where it cannot be had yet."""
-        state = self._recovery.recover(*source, route, released, datetime.now(UTC).date())
+        state = self._recovery.recover(*source, route, released)
         if isinstance(state, Standstill):
             self._stand(source, state, now_seconds)
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -92,11 +91,10 @@ class Loads:
         return next(place for place in self._loadings if place not in self._put_off)
 
     def _index(self, loading: Loading) -> bool:
-        today = datetime.now(UTC).date()
         deadline = time.monotonic() + self._credit
         while loading.next < loading.boundary and time.monotonic() < deadline:
             for record in self._read(loading, loading.state.topic, loading.boundary):
-                loading.index(record, today)
+                loading.index(record)
         if loading.next >= loading.boundary:
             loading.begin_delivering()
         return False
@@ -120,14 +118,13 @@ class Loads:
 
     def _deliver(self, loading: Loading, state: PartitionState, plan: RoutingPlan, group: Group) -> bool:
         """One transaction of a load; tells whether it has come to the live position."""
-        today = datetime.now(UTC).date()
         deadline = time.monotonic() + self._credit
         budget = Budget(self._limits, time.monotonic())
         version = plan.policy_version
         try:
             while loading.next < state.position and time.monotonic() < deadline and not budget.spent(time.monotonic()):
                 for record in self._read(loading, state.topic, state.position):
-                    self._write(loading.state, record.key or b"", loading.take(record, version, today), budget)
+                    self._write(loading.state, record.key or b"", loading.take(record, version), budget)
             loading.pass_over()
             if loading.state.position != loading.state.committed:
                 self._commit(loading, state, version, group)

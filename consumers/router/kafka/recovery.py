@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date
 from typing import Final
 
 from confluent_kafka import TopicPartition
@@ -51,9 +50,7 @@ class Recovery:
             asked = (self._asker.list_topics(each, timeout=self._wait_seconds).topics[each] for each in sorted(topics))
             return frozenset(found.topic for found in asked if found.error is None)
 
-    def recover(
-        self, topic: str, partition: int, route: Route, released: int, today: date
-    ) -> PartitionState | Standstill | None:
+    def recover(self, topic: str, partition: int, route: Route, released: int) -> PartitionState | Standstill | None:
         """The committed state of a source partition, or that it stands still there.
 
         Before the offset `released` it may not. None while a transaction that could change its state is still open.
@@ -72,14 +69,14 @@ class Recovery:
         cap = Cap(self._limits, released)
         state = PartitionState(topic, partition, position, log.views(topic, partition), cap=cap)
         state.begin_views(route.deliveries)
-        self._rebuild(state, route, today)
+        self._rebuild(state, route)
         return state
 
     def _ends(self, topic: str, partition: int) -> tuple[int, int]:
         with explained(self._connection, f"reading the ends of {topic}"):
             return self._asker.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._wait_seconds)
 
-    def _rebuild(self, state: PartitionState, route: Route, today: date) -> None:
+    def _rebuild(self, state: PartitionState, route: Route) -> None:
         """Find again which entities the filtered views hold: one pass over the source up to the position."""
         # A view that is behind finds its own again, see Loading.
         joined = {each.topic for each in route.filtered if state.views[each.topic].joined}
@@ -92,7 +89,7 @@ class Recovery:
                 if offset >= state.committed:
                     break
                 record = SourceRecord(offset, key, value, append_millis)
-                for delivery, held in holds(record, route, today):
+                for delivery, held in holds(record, route):
                     if key is None or append_millis >= delivery.until:
                         continue
                     (state.held[delivery.topic].add if held else state.held[delivery.topic].discard)(key)

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, date, datetime
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -236,7 +235,6 @@ class Worker:
         """Route messages into the open transaction; True where it must end. What is not routed stays in the backlog."""
         if not self._writer.is_open:
             return True
-        today = datetime.now(UTC).date()
         source: Source | None = None
         state: PartitionState | None = None
         at = 0
@@ -257,7 +255,7 @@ class Worker:
                 continue
             try:
                 self._route_one(
-                    SourceRecord(offset, message.key(), message.value(), message.timestamp()[1]), state, budget, today
+                    SourceRecord(offset, message.key(), message.value(), message.timestamp()[1]), state, budget
                 )
             except TooManyBad:
                 state.stands_still = True
@@ -273,10 +271,10 @@ class Worker:
                 return True
         return budget.spent(time.monotonic(), behind=len(messages) >= self._limits.records_per_fetch)
 
-    def _route_one(self, record: SourceRecord, state: PartitionState, budget: Budget, today: date) -> None:
+    def _route_one(self, record: SourceRecord, state: PartitionState, budget: Budget) -> None:
         written = 0
         try:
-            routed = route_record(record, state, self._plan.policy_version, today)
+            routed = route_record(record, state, self._plan.policy_version)
         except (Quarantine, Malformed, UnknownSchema) as reason:
             if isinstance(reason, UnknownSchema) and self._doubted != ((state.topic, state.partition), record.offset):
                 raise

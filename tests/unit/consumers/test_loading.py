@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from functools import cache
 
 from hypothesis import given, settings
@@ -21,7 +20,6 @@ from support.first_load import BAD, RULE, the_view
 from support.policy_bodies import MAILBOX, OPEN, channel, granted, policy, population
 from support.records import contract, person, read
 
-TODAY = date(2026, 11, 22)
 Delivered = tuple[bytes | None, Headers | None]
 NOW = 1_795_000_000_000
 
@@ -68,7 +66,7 @@ def load(
         loading = Loading(route, MAILBOX, 0, view)
         if not loading.indexed:
             for record in log:
-                loading.index(record, TODAY)
+                loading.index(record)
             loading.begin_delivering()
         recalled(loading, keys, written)
         open_records: list[tuple[bytes, Delivered]] = []
@@ -76,7 +74,7 @@ def load(
         for record in log:
             if record.offset < loading.next:
                 continue
-            open_records += [(record.key or b"", one) for one in delivered(loading.take(record, 7, TODAY))]
+            open_records += [(record.key or b"", one) for one in delivered(loading.take(record, 7))]
             taken += 1
             if taken in stops:
                 died = True
@@ -131,12 +129,12 @@ def test_an_aborted_transaction_of_a_load_is_delivered_again_with_the_same_numbe
     log = a_log([(0, "410212"), (1, "410212"), (0, "410202")])
     loading = Loading(a_route(RULE), MAILBOX, 0, ViewPosition(6, 0, 0, False, False))
     for record in log:
-        loading.index(record, TODAY)
+        loading.index(record)
     loading.begin_delivering()
-    first = [delivered(loading.take(record, 7, TODAY)) for record in log]
+    first = [delivered(loading.take(record, 7)) for record in log]
     loading.abort()
     assert loading.next == 0
-    assert [delivered(loading.take(record, 7, TODAY)) for record in log] == first
+    assert [delivered(loading.take(record, 7)) for record in log] == first
 
 
 def test_what_stood_and_comes_to_stand_otherwise_under_a_late_schema_is_retracted_without_a_gap() -> None:
@@ -150,10 +148,10 @@ def test_what_stood_and_comes_to_stand_otherwise_under_a_late_schema_is_retracte
         SourceRecord(2, b"b", person(residence_division="410212"), NOW),
     ]
     for record in log:
-        loading.index(record, TODAY)
+        loading.index(record)
     loading.begin_delivering()
     recalled(loading, [b"a"], [(log[0].value, None)])
-    [(_, retracted), (snapshot, _)] = [one for record in log[1:] for one in delivered(loading.take(record, 7, TODAY))]
+    [(_, retracted), (snapshot, _)] = [one for record in log[1:] for one in delivered(loading.take(record, 7))]
     assert dict(retracted or [])["bus_seq"] == b"2"
     assert read(grant_view(contract(), granted(RULE).grant).schema(), snapshot or b"")["bus_seq"] == 3
 
@@ -188,7 +186,7 @@ def test_a_view_that_stood_still_goes_on_as_if_it_never_had(
         (record.key or b"", one)
         for record in rest
         if record.offset >= loading.next
-        for one in delivered(loading.take(record, 7, TODAY))
+        for one in delivered(loading.take(record, 7))
     ]
     if compacts:
         assert table(before + after) == table(never)
@@ -214,7 +212,7 @@ def route_all(state: PartitionState, log: Sequence[SourceRecord]) -> list[tuple[
     found: list[tuple[bytes, Delivered]] = []
     for record in log:
         try:
-            routed = route_record(record, state, 7, TODAY)
+            routed = route_record(record, state, 7)
         except (Quarantine, UnknownSchema, wire.Malformed):
             routed = Routed([])
         values = [value for topic, value in zip(state.topics, routed.values, strict=False) if topic == MAILBOX]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import date
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ from support.records import person
 if TYPE_CHECKING:
     from bianhe.consumers.router.kafka._outlet import Outlet
 
-TODAY = date(2026, 11, 22)
 NOW = 1_795_000_000_000
 LOGGER = logging.getLogger("test.outlet")
 EVENTS, BYTES, VALUE = 1000, 10**9, 10_000
@@ -98,7 +96,7 @@ def test_the_short_way_and_the_long_way_write_the_same(mock: str, producer: Prod
     people = [person(name=name) for name in ("张三", "李四", "张五", "王六")]
     expected: dict[str, list[tuple[bytes, bytes]]] = {OPEN: [], MAILBOX: []}
     for offset, value in enumerate(people):
-        values, _ = route_record(SourceRecord(offset, b"k%d" % offset, value, NOW), long, 7, TODAY)
+        values, _ = route_record(SourceRecord(offset, b"k%d" % offset, value, NOW), long, 7)
         for topic, delivered in zip(long.topics, values, strict=True):
             if delivered is not None:
                 expected[topic].append((b"k%d" % offset, delivered))
@@ -111,8 +109,8 @@ def test_the_short_way_and_the_long_way_write_the_same(mock: str, producer: Prod
     producer.commit_transaction(30)
     assert (taken, position, after) == (4, 4, [0, 1, 2, 3])
     # One that the rule keeps back costs what it came as.
-    delivered = [sum(len(value) for w in expected.values() for key, value in w if key == b"k%d" % n) for n in range(4)]
-    assert size == sum(max(len(came), went) for came, went in zip(people, delivered, strict=True))
+    went = [sum(len(each) for w in expected.values() for key, each in w if key == b"k%d" % at) for at in range(4)]
+    assert size == sum(max(len(came), written) for came, written in zip(people, went, strict=True))
     assert {topic: read(mock, topic, len(written)) for topic, written in expected.items()} == expected
     assert (list(short.lanes.seq), list(short.lanes.kept_back)) == (list(long.lanes.seq), list(long.lanes.kept_back))
 
@@ -164,5 +162,5 @@ def test_a_key_is_plain_where_the_long_way_takes_it_at_first_sight(producer: Pro
         messages = [message(0, key, person())]
         assert run(messages, 0, SOURCE, 0, 0, state.delivering, 7, 9, BYTES, VALUE, refuse, None)[0] == plain
         if plain:
-            route_record(SourceRecord(0, key, person(), NOW), state, 7, TODAY)
+            route_record(SourceRecord(0, key, person(), NOW), state, 7)
     producer.abort_transaction(30)

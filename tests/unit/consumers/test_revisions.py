@@ -1,7 +1,6 @@
 """A view never changes: neither may a later revision of the contract reorder it, nor stop its mailbox."""
 
 import json
-from datetime import date
 from typing import Any
 
 from bianhe.consumers.router.partition import PartitionState
@@ -58,6 +57,6 @@ def test_the_open_channel_keeps_its_items_until_the_log_opens_a_new_one() -> Non
     state = PartitionState(route.source, 0, committed=0)
     state.aim(route)
     value = frame(200, body({**PERSON, "contact_phone": "0371-00000000"}, dict(contract.schema)))
-    [delivery] = route_record(SourceRecord(0, b"k", value, 0), state, 7, date(2026, 11, 22)).values
+    [delivery] = route_record(SourceRecord(0, b"k", value, 0), state, 7).values
     delivered = read(json.loads(channel().view_schema), delivery or b"")
     assert "contact_phone" not in delivered

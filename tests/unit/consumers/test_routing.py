@@ -1,15 +1,16 @@
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import pytest
 
 from bianhe.consumers.router.partition import PartitionState
 from bianhe.consumers.router.plan import Route, compile_plan
-from bianhe.consumers.router.routing import Headers, Quarantine, SourceRecord, UnknownSchema, route_record
+from bianhe.consumers.router.routing import Headers, Quarantine, SourceRecord, UnknownSchema, is_sound, route_record
 from bianhe.schemas.compatibility import revision_faults
 from bianhe.schemas.contract import Contract
 from bianhe.schemas.grant import Mask, MaskKind
+from bianhe.schemas.identifiers import citizen_id
 from bianhe.schemas.records.policy import Body, Lifted, Resumed, Revoked, Stopped, Suspended, Target
 from bianhe.schemas.view import grant_view, open_view
 from bianhe.schemas.wire import Malformed, frame
@@ -41,7 +42,7 @@ class Outgoing(NamedTuple):
 
 def run(state: PartitionState, value: bytes | None, key: bytes = KEY, at: int = NOW) -> list[Outgoing]:
     record = SourceRecord(offset=state.position, key=key, value=value, append_millis=at)
-    values, nulls = route_record(record, state, 7, TODAY)
+    values, nulls = route_record(record, state, 7)
     state.position += 1
     delivered = [Outgoing(topic, value, None) for topic, value in zip(state.topics, values, strict=False) if value]
     return delivered + [Outgoing(topic, None, headers) for topic, headers in nulls]
@@ -167,8 +168,15 @@ def test_an_unchanged_route_is_kept_over_a_policy_change() -> None:
 def test_b25_a_key_that_is_missing_misshapen_or_an_identity_number_is_quarantined(key: bytes | None) -> None:
     state = a_state(channel())
     with pytest.raises(Quarantine):
-        route_record(SourceRecord(0, key, person(), NOW), state, 7, TODAY)
+        route_record(SourceRecord(0, key, person(), NOW), state, 7)
     assert not state.journal(7).views
+
+
+def test_a_key_is_judged_by_the_day_of_its_append_whenever_the_record_is_read() -> None:
+    route, _ = a_route(channel())
+    key = citizen_id.make("410202", date(2026, 12, 31), 1).encode()
+    days = [int(datetime(2026, 12, day, tzinfo=UTC).timestamp()) * 1000 for day in (30, 31)]
+    assert [is_sound(SourceRecord(0, key, person(), at), route) for at in days] == [True, False]
 
 
 def test_b19_an_unknown_schema_id_is_told_apart_from_malformed_bytes() -> None:

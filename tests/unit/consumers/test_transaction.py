@@ -1,5 +1,3 @@
-from datetime import date
-
 import pytest
 
 from bianhe.consumers.router.limits import Limits
@@ -14,7 +12,6 @@ from support.policy_bodies import OPEN, channel, policy, population
 from support.records import person
 
 ID = "bus.router.0"
-TODAY = date(2026, 11, 22)
 NOW = 1_795_000_000_000
 
 
@@ -23,7 +20,7 @@ def a_partition(routed: int) -> PartitionState:
     state = PartitionState(route.source, 0, committed=0)
     state.aim(route)
     for offset in range(routed):
-        route_record(SourceRecord(offset, b"k", person(), NOW), state, 7, TODAY)
+        route_record(SourceRecord(offset, b"k", person(), NOW), state, 7)
         state.position = offset + 1
     return state
 
