@@ -70,7 +70,7 @@ def logs_to_stderr(style: Literal["text", "json"]) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
 
 
-def explained(error: BusError) -> str:
+def error_lines(error: BusError) -> str:
     """An error with its cause and cure, as the command line tells it: a line each, none of them empty."""
     told = {"error": str(error), "cause": error.cause, "cure": error.cure}
     return "\n".join(f"{word:5}  {text}" for word, text in told.items() if text)

@@ -15,7 +15,7 @@ import uvicorn
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
-from bianhe.infra.telemetry import explained, logs_to_stderr, serve_metrics
+from bianhe.infra.telemetry import error_lines, logs_to_stderr, serve_metrics
 from bianhe.registry.deliveries.kafka import Deliveries
 from bianhe.registry.http import create_app
 from bianhe.registry.migrations import is_new, upgrade
@@ -100,5 +100,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except BusError as error:
-        print(explained(error), file=sys.stderr)
+        print(error_lines(error), file=sys.stderr)
         sys.exit(1)

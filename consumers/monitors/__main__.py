@@ -10,7 +10,7 @@ import sys
 from bianhe.consumers.monitors.streams import Monitors
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
-from bianhe.infra.telemetry import explained, logs_to_stderr, serve_metrics
+from bianhe.infra.telemetry import error_lines, logs_to_stderr, serve_metrics
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import MONITOR_ACCOUNT
 
@@ -33,5 +33,5 @@ if __name__ == "__main__":
     try:
         asyncio.run(main())
     except BusError as error:
-        print(explained(error), file=sys.stderr)
+        print(error_lines(error), file=sys.stderr)
         sys.exit(1)

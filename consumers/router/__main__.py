@@ -17,7 +17,7 @@ from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.limits import Limits
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load, read_secret
-from bianhe.infra.telemetry import logs_to_stderr, serve_metrics
+from bianhe.infra.telemetry import error_lines, logs_to_stderr, serve_metrics
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import ROUTER_ACCOUNT
 
@@ -57,7 +57,7 @@ if __name__ == "__main__":
     try:
         main()
     except BusError as error:
-        print(f"router: {error} ({error.cause})", file=sys.stderr)
+        print(error_lines(error), file=sys.stderr)
         _exit(1)
     except Exception:
         traceback.print_exc()
