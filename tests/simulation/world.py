@@ -19,7 +19,7 @@ from simulation.kafka import Cluster, Crash
 from simulation.patches import CLOCK
 from simulation.swarm import ACTS, drawn
 
-from bianhe.consumers.router.kafka.assignment import STANDSTILL_SECONDS
+from bianhe.consumers.router.kafka.assignment import AGAIN_SECONDS
 from bianhe.consumers.router.kafka.worker import Worker
 from bianhe.consumers.router.limits import Limits
 from bianhe.schemas import names
@@ -231,7 +231,7 @@ class World:
                 self.cluster.group.rebalance(self.number)
             if turn > 1 and not self._why():
                 return
-            CLOCK.sleep(STANDSTILL_SECONDS)
+            CLOCK.sleep(AGAIN_SECONDS)
         raise Stuck(self._why())
 
     def _why(self) -> str:

@@ -14,7 +14,7 @@ from bianhe.consumers.router.plan import Route, RoutingPlan
 from bianhe.schemas.errors import Transient
 from bianhe.schemas.records.state import Standstill
 
-STANDSTILL_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 1.0
 log = structlog.get_logger("bianhe.router")
 Source = tuple[str, int]
 """A source topic and one of its partitions."""
@@ -40,8 +40,8 @@ class Assignment:
         self.states: dict[Source, PartitionState] = {}
         self.awaiting: set[Source] = set()
         """Assigned, but not yet recovered."""
-        self._put_off: dict[Source, float] = {}
-        """Of those, which could not be recovered, and when to try again."""
+        self._put_off: dict[Source, tuple[str, float]] = {}
+        """Of those, which could not be recovered, why, and when to try again."""
 
     def on_assign(self, consumer: Consumer, partitions: Iterable[TopicPartition]) -> None:
         """The group gives partitions."""
@@ -52,6 +52,8 @@ class Assignment:
     def remove(self, sources: set[Source]) -> None:
         """The group takes partitions."""
         self.awaiting -= sources
+        for source in sources:
+            self._put_off.pop(source, None)
         self._forget(sources)
 
     def recover_later(self, sources: set[Source]) -> None:
@@ -65,7 +67,7 @@ class Assignment:
 
     def due(self, now_seconds: float) -> list[Source]:
         """What is to be recovered now: of what could not be, only what has waited for a while."""
-        return sorted(source for source in self.awaiting if now_seconds >= self._put_off.get(source, 0))
+        return sorted(source for source in self.awaiting if now_seconds >= self._put_off.get(source, ("", 0))[1])
 
     def recover(self, source: Source, route: Route, released: int, now_seconds: float) -> PartitionState | None:
         """The committed state of a partition, to be begun with; None where it cannot be had yet."""
@@ -102,15 +104,14 @@ class Assignment:
             state.abort()
             self._consumer.seek(TopicPartition(*source, state.position))
 
-    def put_off(self, source: Source, fault: Transient) -> None:
-        """Try again in the next turn to recover a partition."""
-        if source not in self._put_off:
+    def put_off(self, source: Source, fault: Transient, now_seconds: float) -> None:
+        """Go on without a partition that could not be recovered, and try again."""
+        if self._waits(source, str(fault), now_seconds):
             log.warning("cannot be recovered", topic=source[0], partition=source[1], fault=str(fault), cure=fault.cure)
-        self._put_off[source] = 0.0
 
     def _stand(self, source: Source, found: Standstill, now_seconds: float) -> None:
         """Look again in a while whether an administrator lets the partition go on."""
-        if source not in self._put_off:
+        if self._waits(source, "stands still", now_seconds):
             log.error(
                 "stands still",
                 topic=source[0],
@@ -120,7 +121,12 @@ class Assignment:
                 cause="too many records in a row cannot be trusted: a bad deployment, not bad records",
                 cure="have its provider publish what the contract says, then bianhe quarantine release",
             )
-        self._put_off[source] = now_seconds + STANDSTILL_SECONDS
+
+    def _waits(self, source: Source, why: str, now_seconds: float) -> bool:
+        """Try again in the next turn, and after that once a second; tells whether it is the first time for a reason."""
+        first = self._put_off.get(source, ("", 0))[0] != why
+        self._put_off[source] = why, 0 if first else now_seconds + AGAIN_SECONDS
+        return first
 
 
 def sources_of(partitions: Iterable[TopicPartition]) -> set[Source]:

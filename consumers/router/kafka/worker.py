@@ -343,7 +343,7 @@ class Worker:
                 self._recover(source)
             except Transient as fault:
                 # This one waits; the others are routed.
-                self._assignment.put_off(source, fault)
+                self._assignment.put_off(source, fault, time.monotonic())
 
     def _recover(self, source: Source) -> None:
         route, released = self._plan.routes[source[0]], self._policy.released(source)
