@@ -104,9 +104,9 @@ class Assignment:
             state.abort()
             self._consumer.seek(TopicPartition(*source, state.position))
 
-    def put_off(self, source: Source, fault: Transient, now_seconds: float) -> None:
-        """Go on without a partition that could not be recovered, and try again."""
-        if self._waits(source, str(fault), now_seconds):
+    def put_off(self, source: Source, fault: Transient, begun_seconds: float, now_seconds: float) -> None:
+        """Go on without a partition that could not be recovered, at least for as long as the attempt took."""
+        if self._waits(source, str(fault), now_seconds, now_seconds - begun_seconds):
             log.warning("cannot be recovered", topic=source[0], partition=source[1], fault=str(fault), cure=fault.cure)
 
     def _stand(self, source: Source, found: Standstill, now_seconds: float) -> None:
@@ -122,10 +122,10 @@ class Assignment:
                 cure="have its provider publish what the contract says, then bianhe quarantine release",
             )
 
-    def _waits(self, source: Source, why: str, now_seconds: float) -> bool:
+    def _waits(self, source: Source, why: str, now_seconds: float, least_seconds: float = 0.0) -> bool:
         """Try again in the next turn, and after that once a second; tells whether it is the first time for a reason."""
         first = self._put_off.get(source, ("", 0))[0] != why
-        self._put_off[source] = why, 0 if first else now_seconds + AGAIN_SECONDS
+        self._put_off[source] = why, now_seconds + max(least_seconds, 0 if first else AGAIN_SECONDS)
         return first
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
 
+from bianhe.consumers.router.kafka.recovery import ANSWER_SECONDS
 from bianhe.consumers.router.kafka.writer import Writer
 from bianhe.consumers.router.limits import Limits
 from bianhe.consumers.router.loading import NOTHING, Loading, Source, followed
@@ -20,6 +21,7 @@ from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import explain, explained
 from bianhe.schemas import names
+from bianhe.schemas.errors import Transient
 
 log = structlog.get_logger("bianhe.router")
 Group = Callable[[], object]
@@ -46,6 +48,7 @@ class Loads:
         self._put_off: set[tuple[Source, str]] = set()
         """Those that could not go on when they were last asked to."""
         self._credit = 0.0
+        self._resting_until = 0.0
 
     def follow(self, plan: RoutingPlan, states: Mapping[Source, PartitionState]) -> None:
         """Between transactions: begin to load what is behind, and stop what is no longer delivered or owned."""
@@ -61,19 +64,25 @@ class Loads:
 
         Raises what the writer raises; after TransactionAborted the same records are read again.
         """
-        if not self._loadings or self._credit < self._limits.rest_seconds:
+        if not self._loadings or self._credit < self._limits.rest_seconds or time.monotonic() < self._resting_until:
             return False
         source, topic = place = self._next()
         loading, state = self._loadings[place], states[source]
         begun, came_to = time.monotonic(), loading.next
         self._put_off.add(place)
-        if not loading.indexed:
-            end = self._index(loading)
-        elif loading.recalls:
-            end = self._recall(loading)
-        else:
-            end = self._deliver(loading, state, plan, group)
-        self._credit -= time.monotonic() - begun
+        try:
+            if not loading.indexed:
+                end = self._index(loading)
+            elif loading.recalls:
+                end = self._recall(loading)
+            else:
+                end = self._deliver(loading, state, plan, group)
+        except Transient:
+            # Where a broker does not answer the live flow has as much time as the attempt took.
+            self._resting_until = 2 * time.monotonic() - begun
+            raise
+        finally:
+            self._credit -= time.monotonic() - begun
         if loading.next != came_to:
             self._put_off.discard(place)
         if not end or loading.next < state.position:
@@ -103,9 +112,7 @@ class Loads:
         """Read the view's own mailbox to its end, once nothing on it is undecided: nobody else writes it now."""
         place = TopicPartition(loading.topic, loading.state.partition)
         with explained(self._connection, f"reading the ends of {loading.topic}"):
-            stable, end = (
-                asker.get_watermark_offsets(place, timeout=self._limits.call_seconds_max)[1] for asker in self._askers
-            )
+            stable, end = (asker.get_watermark_offsets(place, timeout=ANSWER_SECONDS)[1] for asker in self._askers)
         if stable < end:
             return False
         deadline = time.monotonic() + self._credit

@@ -26,6 +26,8 @@ from bianhe.schemas.records.state import (
     standstill_key,
 )
 
+ANSWER_SECONDS: Final = 5.0
+"""How long a broker may take: meanwhile nothing of any other partition is routed."""
 _ASKED_ONE_BY_ONE: Final = 20
 """So many topics, about; more are found sooner in the list of all."""
 
@@ -36,7 +38,6 @@ class Recovery:
     def __init__(self, connection: Connection, limits: Limits) -> None:
         self._connection = connection
         self._limits = limits
-        self._wait_seconds = limits.call_seconds_max
         self._logs: dict[int, _StateLog] = {}
         # Asks for ends only: from a client with a waiting fetch the answer takes as long as the fetch.
         self._asker = clients.end_consumer(connection, names.ROUTER_GROUP, "read_uncommitted")
@@ -45,9 +46,9 @@ class Recovery:
         """Those of these topics that exist now."""
         with explained(self._connection, "listing topics"):
             if len(topics) > _ASKED_ONE_BY_ONE:
-                return topics.intersection(self._asker.list_topics(timeout=self._wait_seconds).topics)
+                return topics.intersection(self._asker.list_topics(timeout=ANSWER_SECONDS).topics)
             # In order, so that a simulated history follows from its seed alone.
-            asked = (self._asker.list_topics(each, timeout=self._wait_seconds).topics[each] for each in sorted(topics))
+            asked = (self._asker.list_topics(each, timeout=ANSWER_SECONDS).topics[each] for each in sorted(topics))
             return frozenset(found.topic for found in asked if found.error is None)
 
     def recover(self, topic: str, partition: int, route: Route, released: int) -> PartitionState | Standstill | None:
@@ -74,7 +75,7 @@ class Recovery:
 
     def _ends(self, topic: str, partition: int) -> tuple[int, int]:
         with explained(self._connection, f"reading the ends of {topic}"):
-            return self._asker.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._wait_seconds)
+            return self._asker.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_SECONDS)
 
     def _rebuild(self, state: PartitionState, route: Route) -> None:
         """Find again which entities the filtered views hold: one pass over the source up to the position."""
@@ -84,7 +85,14 @@ class Recovery:
         if not joined or start >= state.committed:
             return
         route = route.only(joined)
-        with LogReader(self._connection, state.topic, state.partition, group=names.ROUTER_GROUP, start=start) as reader:
+        with LogReader(
+            self._connection,
+            state.topic,
+            state.partition,
+            group=names.ROUTER_GROUP,
+            start=start,
+            timeout=ANSWER_SECONDS,
+        ) as reader:
             for offset, key, value, append_millis in reader.stream_to_end():
                 if offset >= state.committed:
                     break
@@ -99,7 +107,9 @@ class _StateLog:
     """The latest record of each key in one partition of the state topic."""
 
     def __init__(self, connection: Connection, number: int) -> None:
-        self._reader = LogReader(connection, names.ROUTER_STATE, number, group=names.ROUTER_GROUP)
+        self._reader = LogReader(
+            connection, names.ROUTER_STATE, number, group=names.ROUTER_GROUP, timeout=ANSWER_SECONDS
+        )
         self._latest: dict[str, dict[str, bytes]] = defaultdict(dict)
         """By source partition, then by view; its own position stands under no view."""
 

@@ -339,11 +339,13 @@ class Worker:
 
     def _recover_awaiting(self) -> None:
         for source in self._assignment.due(time.monotonic()):
+            begun = time.monotonic()
             try:
                 self._recover(source)
             except Transient as fault:
-                # This one waits; the others are routed.
-                self._assignment.put_off(source, fault, time.monotonic())
+                # This one waits; what is recovered is routed before another is tried.
+                self._assignment.put_off(source, fault, begun, time.monotonic())
+                return
 
     def _recover(self, source: Source) -> None:
         route, released = self._plan.routes[source[0]], self._policy.released(source)
@@ -356,6 +358,8 @@ class Worker:
             if gone := self._unseen(state):
                 raise DeliveryTopicGone(gone)
             return
+        # Whatever was read of it before it was given away does not count.
+        self._forget_backlog({source})
         self._assignment.begin(source, state)
         self._aim()
 
