@@ -102,7 +102,8 @@ cdef class Topics:
         """Deliver messages from `at` on, as long as they are plain ones of this partition, in order.
 
         Returns how many were taken, the position then and their bytes: of each what it came as or what was delivered,
-        whichever is more. The first that is not taken is for the caller: another partition's, a removal, an unknown schema, a key or a value to look at twice, or one too many.
+        whichever is more. The first that is not taken is for the caller: another partition's, a removal, an unknown
+        schema, a key or a value to look at twice, or one too many.
         `after` is told key, offset and values of each, where it is not None.
         """
         cdef Py_ssize_t taken = 0

@@ -248,8 +248,7 @@ class Worker:
                 at += 1
                 continue
             if budget.full:
-                self._backlog.extend(messages[at:])
-                return True
+                break
             if taken := self._writer.run(messages, at, state, self._plan.policy_version, budget):
                 at += taken
                 continue
@@ -259,17 +258,17 @@ class Worker:
                 )
             except TooManyBad:
                 state.stands_still = True
-                self._backlog.extend(messages[at:])
-                return True
+                break
             except UnknownSchema:
                 self._doubted = (place, offset)
-                self._backlog.extend(messages[at:])
-                return True
+                break
             at += 1
             if budget.spent(time.monotonic(), behind=True):
-                self._backlog.extend(messages[at:])
-                return True
-        return budget.spent(time.monotonic(), behind=len(messages) >= self._limits.records_per_fetch)
+                break
+        else:
+            return budget.spent(time.monotonic(), behind=len(messages) >= self._limits.records_per_fetch)
+        self._backlog.extend(messages[at:])
+        return True
 
     def _route_one(self, record: SourceRecord, state: PartitionState, budget: Budget) -> None:
         written = 0
