@@ -233,31 +233,25 @@ def show_contract(engine: Engine, resource: str, version: int | None = None) -> 
     with transaction(engine) as connection:
         present = resource_of(load(connection), resource).version
         wanted = present if version is None else version
-        try:
-            return contract_of(connection, resource, wanted)
-        except NoCatalog as error:
-            known = ", ".join(f"v{each}" for each in range(1, present + 1) if _has_contract(connection, resource, each))
-            raise NoCatalog(
-                f"{resource} has no contract v{wanted}; it has {known}", cure="name one of these"
-            ) from error
-
-
-def _has_contract(connection: Connection, resource: str, version: int) -> bool:
-    try:
-        return bool(contract_of(connection, resource, version))
-    except NoCatalog:
-        return False
+        if _text_of(connection, resource, wanted) is None:
+            known = ", ".join(f"v{each}" for each in range(1, present + 1) if _text_of(connection, resource, each))
+            raise NoCatalog(f"{resource} has no contract v{wanted}; it has {known}", cure="name one of these")
+        return contract_of(connection, resource, wanted)
 
 
 def contract_of(connection: Connection, resource: str, version: int) -> Contract:
     """The contract of a resource's version, as last imported; raises NoCatalog if there is none."""
-    present = select(schema_table.c.text).join(resource_table, resource_table.c.schema_id == schema_table.c.id)
-    in_force = present.where(resource_table.c.code == resource, resource_table.c.version == version)
-    subject = names.value_subject(names.source_topic(resource, version))
-    text = connection.execute(in_force).scalar() or latest_text(connection, subject)
+    text = _text_of(connection, resource, version)
     if text is None:
         raise NoCatalog(f"the catalog has no resource {resource}.v{version}", cure="bianhe catalog show lists them")
     return Contract.parse(text)
+
+
+def _text_of(connection: Connection, resource: str, version: int) -> str | None:
+    present = select(schema_table.c.text).join(resource_table, resource_table.c.schema_id == schema_table.c.id)
+    in_force = present.where(resource_table.c.code == resource, resource_table.c.version == version)
+    subject = names.value_subject(names.source_topic(resource, version))
+    return connection.execute(in_force).scalar() or latest_text(connection, subject)
 
 
 def present_channel(connection: Connection, resource: str, version: int) -> str | None:
