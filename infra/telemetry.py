@@ -71,9 +71,8 @@ def logs_to_stderr(style: Literal["text", "json"]) -> None:
 
 
 def error_lines(error: BusError) -> str:
-    """An error with its cause and cure, as the command line tells it: a line each, none of them empty."""
-    told = {"error": str(error), "cause": error.cause, "cure": error.cure}
-    return "\n".join(f"{word:5}  {text}" for word, text in told.items() if text)
+    """An error with its cause and cure, as the command line tells it: a line each."""
+    return "\n".join(f"{word:5}  {text}" for word, text in error.lines)
 
 
 def serve_metrics(home: Path, process: str) -> None:

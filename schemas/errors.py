@@ -21,6 +21,12 @@ class BusError(Exception):
         self.cause = cause
         self.cure = cure
 
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """What a person is told, line by line: a word and its text, none of them empty."""
+        told = [("error", str(self)), ("cause", self.cause), ("cure", self.cure)]
+        return [(word, text) for word, text in told if text]
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.__dict__)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -156,6 +156,14 @@ class _Table(faust.Table[Any, Any]):
         # Faust notes at each write when the window expires, and keeps the note as long: for a day's window 62 days.
         if self.window is None or key not in self._partition_timestamp_keys.get((partition, key[1][1]), ()):
             super()._maybe_set_key_ttl(key, partition)
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        events = list(batch)
+        super().apply_changelog_batch(events)
+        # Faust does not note of a window that it recovers when it expires, so it would stay.
+        for event in events:
+            if self.window is not None and event.message.value is not None:
+                self._maybe_set_key_ttl(self._to_key(event.key), event.message.partition)
 
     def _new_changelog_topic(self, **options: Any) -> Any:
         topic = super()._new_changelog_topic(**options)

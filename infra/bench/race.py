@@ -26,9 +26,6 @@ Run = Callable[[], Iterable[tuple[T, Sequence[Sample]]]]
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 120.0
-_WARM_UP: Final = 0.1
-"""Of a round."""
-
 
 Told = Callable[[str], None]
 
@@ -45,6 +42,8 @@ class Race:
     values: Sequence[bytes]
     records: Callable[[int], int]
     """By number of views: about as many deliveries for each."""
+    warm_up: float = 0.1
+    """How much of a round the router's workers route before they are measured."""
 
     def prepare(self, kind: Kind, views: int) -> None:
         """Make a contestant's topics."""
@@ -60,7 +59,7 @@ class Race:
         pids = self.city.start_router(workers)
         try:
             for sources in groups.values():
-                self._routed(sources, pids, _WARM_UP)
+                self._routed(sources, pids, self.warm_up)
             for name, sources in groups.items():
                 yield name, self._routed(sources, pids, 1)
         finally:

@@ -34,15 +34,18 @@ class Contest(NamedTuple):
 def race(folder: Path, deliveries: int, rounds: int, quick: bool, told: Told) -> dict[str, Any]:
     """Run all contestants in turn, a warm-up round and then `rounds`; returns figures, ratios and conditions.
 
-    `quick` leaves out who is met for comparison alone, and warms up with a quarter of a round.
+    `quick` leaves out who is met for comparison alone, and warms up with a quarter of a round, the router at its start.
     """
+    told("a broker, and topics for all")
     values, rivals = source_values(), RIVALS if quick else RIVALS + FURTHER
     with a_city(folder, [source(views) for views in VIEWS]) as city:
-        one = Race(city, values, lambda views: records_for(deliveries, views))
+        one = Race(city, values, lambda views: records_for(deliveries, views), warm_up=0.25 if quick else 0.1)
         for kind, views in rivals:
             one.prepare(kind, views)
-        shorter = replace(one, records=lambda views: records_for(deliveries // 4, views)) if quick else one
-        measured = rounds_of(list(_runs(one, rivals)), rounds, told, list(_runs(shorter, rivals)))
+        quarter = replace(one, records=lambda views: records_for(deliveries // 4, views))
+        routed = partial(one.routers, {Contest(ROUTER, views): [source(views)] for views in VIEWS})
+        warm_up = _meetings(quarter, rivals) if quick else None
+        measured = rounds_of([routed, *_meetings(one, rivals)], rounds, told, warm_up)
     medians = {contest: middle(figures) for contest, figures in measured.items()}
     return {
         "figures": [{"contestant": name, "views": views, **one.row()} for (name, views), one in medians.items()],
@@ -57,10 +60,8 @@ def race(folder: Path, deliveries: int, rounds: int, quick: bool, told: Told) ->
     }
 
 
-def _runs(one: Race, rivals: Sequence[tuple[Kind, int]]) -> Iterator[Run[Contest]]:
-    yield partial(one.routers, {Contest(ROUTER, views): [source(views)] for views in VIEWS})
-    for kind, views in rivals:
-        yield partial(_met, one, kind, views)
+def _meetings(one: Race, rivals: Sequence[tuple[Kind, int]]) -> list[Run[Contest]]:
+    return [partial(_met, one, kind, views) for kind, views in rivals]
 
 
 def _met(one: Race, kind: Kind, views: int) -> Iterator[tuple[Contest, list[Sample]]]:

@@ -59,8 +59,5 @@ def _cell(fact: object) -> str:
 
 def explain(error: BusError) -> None:
     """Print an error with its cause and cure; never a traceback."""
-    err.print(f"[bold red]error[/]  {escape(str(error))}")
-    if error.cause:
-        err.print(f"[bold]cause[/]  {escape(error.cause)}")
-    if error.cure:
-        err.print(f"[bold]cure[/]   {escape(error.cure)}")
+    for word, text in error.lines:
+        err.print(f"[bold{' red' if word == 'error' else ''}]{word:5}[/]  {escape(text)}")

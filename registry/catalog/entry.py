@@ -144,6 +144,10 @@ class Catalog(Frozen):
         return self.department[code].title if code in self.department else code
 
 
+class NoCatalog(Rejected):
+    """There is no catalog yet, or not what was asked for in it."""
+
+
 class InvalidCatalog(Rejected):
     """A catalog file with faults; nothing of it was imported."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,16 +28,16 @@ from sqlalchemy import (
 )
 
 from bianhe.registry.catalog.bodies import ContractText, bodies, department_body
-from bianhe.registry.catalog.entry import Catalog, CatalogItem, Department, InvalidCatalog, Resource, parse
-from bianhe.registry.catalog.lint import Findings, lint
+from bianhe.registry.catalog.entry import Catalog, CatalogItem, Department, InvalidCatalog, NoCatalog, Resource
+from bianhe.registry.catalog.file import read_catalog
 from bianhe.registry.contracts.registration import schema_text
 from bianhe.registry.contracts.sql import bind, latest_text, schema_id, text_of
 from bianhe.registry.contracts.sql import schema_text as schema_table
 from bianhe.registry.policy.sql import append, decided
 from bianhe.registry.sql import Instant, deciding, metadata, transaction
-from bianhe.schemas import compatibility, contract_rules, names
-from bianhe.schemas.contract import Contract, InvalidContract, shipped
-from bianhe.schemas.errors import Fault, Rejected
+from bianhe.schemas import compatibility, names
+from bianhe.schemas.contract import Contract
+from bianhe.schemas.errors import Fault
 from bianhe.schemas.records.policy import Body, Granted, OpenChannel, Revoked
 from bianhe.schemas.records.policy import Department as DepartmentBody
 from bianhe.schemas.records.policy import Resource as ResourceBody
@@ -115,53 +114,12 @@ open_channel: Final = Table(
 )
 
 
-class NoCatalog(Rejected):
-    """There is no catalog yet, or not what was asked for in it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What an import did: the catalog now in force, and the policy bodies it put into the outbox, by outbox id."""
 
     catalog: Catalog
     written: Mapping[str, Body] = field(default_factory=dict)
-
-
-def read_catalog(path: Path) -> tuple[Catalog, dict[str, Contract], Findings]:
-    """Read a catalog file and its contracts, and lint them.
-
-    Raises NoCatalog where there is none, InvalidCatalog where its form is wrong.
-
-    The contract of a resource is `<code>.v<version>.avsc` beside the file, else the one that ships with the bus.
-    """
-    try:
-        catalog = parse(path.read_bytes(), path.name)
-    except FileNotFoundError as error:
-        raise NoCatalog(f"there is no file {path}", cure="name a catalog, such as infra/demo/catalog.toml") from error
-    except OSError as error:
-        raise InvalidCatalog(path.name, [Fault(str(path), "file", error.strerror or str(error))]) from error
-    contracts: dict[str, Contract] = {}
-    faults: list[Fault] = []
-    for resource in catalog.resources:
-        place = f"{path.name}, resource {resource.code}, contract v{resource.version}"
-        try:
-            schema = json.loads(_contract_text(path, resource))
-            unfit = contract_rules.faults(schema)
-            if not unfit:
-                contracts[resource.code] = Contract.parse(schema_text(schema))
-                unfit = [*contract_rules.unusable(contracts[resource.code])]
-            faults += [Fault(f"{place}, {fault.place}", fault.rule, fault.message, cure=fault.cure) for fault in unfit]
-        except InvalidContract as error:
-            faults.append(Fault(place, "contract", error.message, cure=error.cure))
-        except (ValueError, RecursionError) as error:
-            faults.append(Fault(place, "contract", str(error)))
-    found = lint(catalog, contracts, path.name)
-    return catalog, contracts, Findings((*found.faults, *faults), found.warnings)
-
-
-def _contract_text(catalog: Path, resource: Resource) -> str:
-    beside = catalog.with_name(f"{resource.code}.v{resource.version}.avsc")
-    return beside.read_text(encoding="utf-8") if beside.is_file() else shipped(resource.code, resource.version)
 
 
 def import_catalog(engine: Engine, path: Path, routers: int, at: datetime) -> Imported:

@@ -37,6 +37,8 @@ from bianhe.schemas.policy import EMPTY, Policy
 
 _USER = "User:"
 _CLOSING = RemoveRule | RemoveAccount | RemoveQuota | RemoveFinerQuota
+_AT_ONCE = 200
+"""Steps in one request: a controller takes 10,000 records in one, and a topic is one for each partition and setting."""
 
 
 class PolicyLogMissing(Fatal):
@@ -68,7 +70,8 @@ def observe(connection: Connection) -> Actual:
 
 def brokers_with(connection: Connection, rule: AccessRule) -> dict[int, bool]:
     """Whether each broker still knows an access rule, by node id. Raises BrokerUnreachable where one is silent."""
-    return {node: _to_kafka(rule) in rules for node, rules in raw.access_rules(connection).items()}
+    asked = _to_kafka(rule)
+    return {node: asked in known for node, known in raw.access_rules(connection, asked).items()}
 
 
 def add_rule(connection: Connection, rule: AccessRule) -> None:
@@ -93,16 +96,18 @@ def remove_rule(connection: Connection, rule: AccessRule) -> None:
 def apply(
     connection: Connection, steps: Iterable[Step], secret_files: Path, done: Callable[[Step], None] = lambda step: None
 ) -> None:
-    """Take the steps in their order, those of one kind at once; `done` is told of each.
+    """Take the steps in their order, many of one kind at once; `done` is told of each.
 
     Killed anywhere, the next plan holds what is left. A component's new password goes into its file in `secret_files`.
     """
     with admin.Admin(connection) as cluster:
-        for _, alike in groupby(steps, type):
-            batch = list(alike)
-            _take(connection, cluster, batch, secret_files)
-            for step in batch:
-                done(step)
+        for _, kind in groupby(steps, type):
+            alike = list(kind)
+            for first in range(0, len(alike), _AT_ONCE):
+                batch = alike[first : first + _AT_ONCE]
+                _take(connection, cluster, batch, secret_files)
+                for step in batch:
+                    done(step)
 
 
 def prepare(connection: Connection, secret_files: Path) -> None:
@@ -127,6 +132,7 @@ def _policy_in_force(connection: Connection, actual: Actual) -> Policy:
 
 def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], secret_files: Path) -> None:
     topics, passwords, rules_added, rules_removed = {}, {}, [], []
+    quotas: dict[str | None, raw.Quota | None] = {}
     for step in batch:
         match step:
             case CreateTopic(topic):
@@ -142,13 +148,14 @@ def _take(connection: Connection, cluster: admin.Admin, batch: Sequence[Step], s
             case RemoveAccount(account):
                 cluster.delete_account(account)
             case SetQuota(account, quota, _):
-                raw.set_quotas(connection, {account: raw.Quota(read=quota.receive, write=quota.send)})
+                quotas[account] = raw.Quota(read=quota.receive, write=quota.send)
             case RemoveQuota(account):
-                raw.set_quotas(connection, {account: None})
+                quotas[account] = None
             case RemoveFinerQuota(account, client_id):
                 raw.remove_finer_quota(connection, account, client_id)
     if passwords:
         give_credentials(connection, passwords)
+    raw.set_quotas(connection, quotas)
     cluster.create_topics(topics)
     cluster.delete_rules(rules_removed)
     cluster.create_rules(rules_added)

@@ -100,9 +100,11 @@ def test_access_rules_are_added_and_removed_one_by_one_on_every_broker(broker: E
     with Admin(broker.connection()) as admin:
         admin.create_rules(rules)
         assert eventually(lambda: seen() == {1: rules})
+        assert all(raw.access_rules(broker.connection(), rule) == {1: {rule}} for rule in rules)
         gone = AccessRule(principal, "TOPIC", "source.", "WRITE", "PREFIXED")
         admin.delete_rules([gone])
         assert eventually(lambda: seen() == {1: rules - {gone}})
+        assert raw.access_rules(broker.connection(), gone) == {1: set()}
         admin.delete_rules(rules)
         assert eventually(lambda: seen() == {1: set()})
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from bianhe.registry.catalog.entry import InvalidCatalog
-from bianhe.registry.catalog.sql import NoCatalog, import_catalog, show, show_contract
+from bianhe.registry.catalog.entry import InvalidCatalog, NoCatalog
+from bianhe.registry.catalog.sql import import_catalog, show, show_contract
 from bianhe.registry.policy.sql import pending
 from bianhe.registry.sharing import sql as sharing
 from bianhe.registry.sql import transaction

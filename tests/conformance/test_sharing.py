@@ -12,7 +12,8 @@ from sqlalchemy import Engine, insert
 
 from bianhe.infra.demo import sharing as demo
 from bianhe.registry.accounts.sql import password_hash, set_password
-from bianhe.registry.catalog.sql import NoCatalog, show
+from bianhe.registry.catalog.entry import NoCatalog
+from bianhe.registry.catalog.sql import show
 from bianhe.registry.clocks.sql import calendar_exception
 from bianhe.registry.policy.sql import append, beyond, decided, learn, pending
 from bianhe.registry.revocation import sql as decisions

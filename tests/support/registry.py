@@ -11,7 +11,8 @@ from argon2 import PasswordHasher
 from sqlalchemy import Engine, insert
 
 from bianhe.registry.accounts.sql import account
-from bianhe.registry.catalog.sql import Imported, import_catalog, read_catalog
+from bianhe.registry.catalog.file import read_catalog
+from bianhe.registry.catalog.sql import Imported, import_catalog
 from bianhe.registry.policy.sql import highest_number, numbered, pending
 from bianhe.registry.sharing.application import Request
 from bianhe.registry.sql import transaction

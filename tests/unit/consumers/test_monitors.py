@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import faust
 import pytest
@@ -131,9 +134,25 @@ def test_the_cycles_of_the_sample_catalog_are_known() -> None:
     assert all(bound >= timedelta(hours=1) for bound in CYCLES.values())
 
 
-def test_a_window_that_is_written_again_is_noted_to_expire_once() -> None:
+@pytest.fixture
+def minutes() -> _Table:
+    """A table of windows of a minute, kept for two hours."""
     table = _Table(_app(Connection("localhost:1", "monitors", SecretStr("")), Path("unused")), name="minute")
     table.window = faust.TumblingWindow(60, expires=7200)
+    return table
+
+
+def test_a_window_that_is_written_again_is_noted_to_expire_once(minutes: _Table) -> None:
     for _ in range(3):
-        table._maybe_set_key_ttl((KEY, (NOW, NOW + 59.9)), 0)
-    assert table._partition_timestamps[0] == [NOW + 59.9]
+        minutes._maybe_set_key_ttl((KEY, (NOW, NOW + 59.9)), 0)
+    assert minutes._partition_timestamps[0] == [NOW + 59.9]
+
+
+@pytest.mark.parametrize(("age", "kept"), [(60, 1), (7300, 0)])
+def test_a_window_that_was_recovered_expires_like_one_that_was_counted(minutes: _Table, age: int, kept: int) -> None:
+    begin = time.time() - age
+    message = SimpleNamespace(value=b"{}", partition=2)
+    minutes.apply_changelog_batch([SimpleNamespace(key=[KEY, [begin, begin + 59.9]], value={}, message=message)])
+    assert len(minutes.data) == 1
+    asyncio.run(minutes._del_old_keys())
+    assert len(minutes.data) == kept

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bianhe.registry.catalog.entry import Basis, InvalidCatalog, Rank
+from bianhe.registry.catalog.file import read_catalog
 from bianhe.registry.catalog.lint import ARTICLES, was_read
-from bianhe.registry.catalog.sql import read_catalog
 from bianhe.schemas.contract import Sharing, shipped
 from bianhe.schemas.errors import Fault
 from support.registry import CATALOG, SAMPLE
