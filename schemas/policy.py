@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from immutables import Map
@@ -135,6 +136,15 @@ class Policy:
     stops: Map[tuple[Target, str], Stop] = field(default_factory=Map)
     released: Map[tuple[str, int], int] = field(default_factory=Map)
     """Before which offset of a source topic's partition all that is bad may be quarantined."""
+
+    @cached_property
+    def carriers(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
+        """By topic and department: the grants by which it may be read, each of which alone keeps its access rule."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for number, grant in self.grants.items():
+            if grant.readable:
+                found.setdefault((grant.topic, grant.grant.department), []).append(number)
+        return {read: tuple(sorted(numbers)) for read, numbers in found.items()}
 
     def is_stopped(self, target: Target, code: str) -> bool:
         """Whether a department or a resource stands still."""

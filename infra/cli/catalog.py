@@ -15,6 +15,7 @@ from bianhe.infra.settings import load
 from bianhe.infra.sql import engine
 from bianhe.registry.catalog import sql
 from bianhe.registry.catalog.entry import Catalog, Resource
+from bianhe.registry.catalog.file import read_catalog
 from bianhe.registry.policy.sql import highest_of
 from bianhe.schemas.errors import Fault
 
@@ -48,7 +49,7 @@ def import_(file: File) -> None:
 @app.command()
 def lint(file: File, output: OutputOption = Output.TABLE) -> None:
     """Check a catalog file and its contracts; exit code 1 if there is a fault."""
-    catalog, _, findings = sql.read_catalog(file)
+    catalog, _, findings = read_catalog(file)
     rows = [*_rows("fault", findings.faults), *_rows("warning", findings.warnings)]
     if rows or output is Output.JSON:
         show(rows, output)

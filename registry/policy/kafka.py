@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import threading
 import time
@@ -18,6 +19,7 @@ from sqlalchemy import Engine
 
 from bianhe.infra import telemetry
 from bianhe.infra.closing import Closing
+from bianhe.infra.collector import not_collecting
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.components import POLICY_KEYS, policy_keys
 from bianhe.infra.kafka.connection import Connection
@@ -112,11 +114,13 @@ class PolicyLog(Closing):
         return self.records[number - 1].id if 0 < number <= len(self.records) else ""
 
     def _advance(self) -> None:
-        records = self.keys.read(entry.value for entry in self._stable.read_to_end())
-        if records:
-            self.policy = fold(self.policy, records)
-            self.records += records
-            self.numbers.update((record.id, record.number) for record in records)
+        with not_collecting():
+            records = self.keys.read(entry.value for entry in self._stable.read_to_end())
+            if records:
+                self.policy = fold(self.policy, records)
+                self.records += records
+                self.numbers.update((record.id, record.number) for record in records)
+                gc.freeze()
 
 
 def signing_key(folder: Path, role: Role) -> SigningKey:

@@ -105,9 +105,16 @@ def _stopped(connection: Connection) -> frozenset[str]:
     return frozenset(body.grant for body in bodies if isinstance(body, Effective))
 
 
-def decided(connection: Connection, kind: type[_Body], *, besides: Select[tuple[str]] | None = None) -> list[_Body]:
-    """Every body of one kind that was ever decided here, numbered or not, in order; without the rows of these ids."""
+def decided(
+    connection: Connection, kind: type[_Body], *, naming: str = "", besides: Select[tuple[str]] | None = None
+) -> list[_Body]:
+    """Every body of one kind that was ever decided here, numbered or not, in order.
+
+    With `naming` those alone that say this word somewhere, such as a grant's number; without the rows of `besides`.
+    """
     query = select(outbox.c.body).where(outbox.c.kind == kind.model_fields["kind"].default)
+    if naming:
+        query = query.where(outbox.c.body.contains(f'"{naming}"', autoescape=True))
     if besides is not None:
         query = query.where(outbox.c.id.not_in(besides))
     bodies = [decode_body(row.body) for row in connection.execute(query.order_by(outbox.c.position))]

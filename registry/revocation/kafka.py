@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Mapping
+from datetime import date, timedelta
 from typing import Final
 
 import structlog
@@ -38,13 +39,15 @@ from bianhe.registry.revocation.step import (
     Withdraw,
     expired,
     next_step,
+    on_their_way,
 )
 from bianhe.registry.sql import deciding, transaction
 from bianhe.registry.sync import kafka as cluster
 from bianhe.registry.sync.cluster import AccessRule, ResourceKind
 from bianhe.schemas import names
 from bianhe.schemas.errors import BusError, Fatal, Transient
-from bianhe.schemas.policy import GrantInForce, GrantState, Policy
+from bianhe.schemas.grant import CITY_TIME
+from bianhe.schemas.policy import EMPTY, GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import Closed, Effective
 from bianhe.schemas.records.receipt import Receipt
 from bianhe.schemas.records.state import Acknowledgement, worker_key, worker_partition
@@ -58,7 +61,7 @@ _IDLE_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 _TERMS_SECONDS: Final = 1.0
 _HANGING_SECONDS: Final = 5.0
-_CLOCKS_APART_MILLIS: Final = 3_600_000
+_CLOCKS_APART: Final = timedelta(hours=1)
 """How far the registry's clock may be behind the cluster's, which is asked only where a term may be over."""
 
 log = structlog.get_logger("bianhe.revocation")
@@ -119,6 +122,11 @@ class Revocations(Closing):
         self._engine = engine
         self._policy_log = PolicyLog(connection)
         self._seen = _View(connection, engine)
+        self._policy: Policy = EMPTY
+        self._on_their_way: tuple[str, ...] = ()
+        """Of all the grants of this policy, those that need a look."""
+        self._no_term_ended: tuple[int, date] | None = None
+        """In which policy version, on which day of the city."""
         self._settled: set[int] = set()
         """Versions whose suspension or resumption has taken effect."""
         self._terms_at = 0.0
@@ -167,30 +175,39 @@ class Revocations(Closing):
     def _advance(self) -> float:
         """One step of each grant that is on its way; tells after how many seconds to go on."""
         policy = self._policy_log.catch_up()
+        if policy is not self._policy:
+            self._policy, self._on_their_way = policy, on_their_way(policy)
         self._end_terms(policy)
-        pending = [number for number, each in policy.grants.items() if self._is_on_its_way(each)]
-        pause = _WAIT_SECONDS if pending else _IDLE_SECONDS
-        for number in pending:
+        pause, failed = _IDLE_SECONDS, False
+        for number in self._on_their_way:
+            if self._is_settled(policy.grants[number]):
+                continue
             try:
-                self._take(policy, number, next_step(policy, number, self._seen))
+                step = next_step(policy, number, self._seen)
+                self._take(policy, number, step)
+                if not isinstance(step, WaitForFetches):
+                    pause = _WAIT_SECONDS
             except Fatal:
                 raise
             except BusError as fault:
                 # One that cannot go on holds no other up.
                 log.warning("waiting", grant=number, fault=str(fault), cause=fault.cause)
-                pause = _RETRY_SECONDS
-        return pause
+                failed = True
+        return _RETRY_SECONDS if failed else pause
 
-    def _is_on_its_way(self, grant: GrantInForce) -> bool:
-        if grant.state.ended:
-            return grant.receipt is None
-        return GrantState.SUSPENDED in grant.reached and grant.reached[grant.state].version not in self._settled
+    def _is_settled(self, grant: GrantInForce) -> bool:
+        return not grant.state.ended and grant.reached[grant.state].version in self._settled
 
     def _end_terms(self, policy: Policy) -> None:
         if time.monotonic() < self._terms_at:
             return
         self._terms_at = time.monotonic() + _TERMS_SECONDS
-        if not expired(policy, int(clock.now().timestamp() * 1000) + _CLOCKS_APART_MILLIS):
+        soon = clock.now() + _CLOCKS_APART
+        looked = policy.version, soon.astimezone(CITY_TIME).date()
+        if looked == self._no_term_ended:
+            return
+        if not expired(policy, int(soon.timestamp() * 1000)):
+            self._no_term_ended = looked
             return
         # By the cluster's clock: the router cuts by append time.
         for number in expired(policy, int(raw.cluster_time(self._connection) * 1000)):
@@ -361,5 +378,5 @@ class _View:
 
 def _is_decided(database: Database, kind: type[Effective | Closed], grant: str) -> bool:
     if kind is Effective:
-        return any(body.grant == grant for body in sql.decided(database, Effective))
-    return any(body.receipt.grant == grant for body in sql.decided(database, Closed))
+        return any(body.grant == grant for body in sql.decided(database, Effective, naming=grant))
+    return any(body.receipt.grant == grant for body in sql.decided(database, Closed, naming=grant))

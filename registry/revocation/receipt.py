@@ -126,11 +126,7 @@ def _of_the_cluster(claimed: Receipt, policy: Policy, grant: GrantInForce, seen:
     if claimed.withdrawn and seen.ends:
         left = {partition: start for partition, start in seen.starts.items() if start != edge.get(partition)}
         yield Check("nothing left before the edge", not left, f"the raw log begins at {offsets(left or seen.starts)}")
-    carriers = [
-        number
-        for number, other in policy.grants.items()
-        if other.readable and (other.topic, other.grant.department) == (claimed.topic, claimed.department)
-    ]
+    carriers = policy.carriers.get((claimed.topic, claimed.department), ())
     knowing = [str(node) for node, knows in seen.brokers.items() if knows]
     what = f"{claimed.department} has no access rule on {claimed.topic}"
     if carriers:

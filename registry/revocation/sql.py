@@ -70,7 +70,7 @@ def resume(engine: Engine, number: str, by: str, at: datetime) -> GrantRow:
 def expire(engine: Engine, number: str, at: datetime) -> None:
     """End a grant whose term is over; it need not be in this database, which may be an older backup."""
     with deciding(engine) as connection:
-        if all(body.grant != number for body in decided(connection, Revoked)):
+        if all(body.grant != number for body in decided(connection, Revoked, naming=number)):
             end(connection, Revoked(grant=number, ground=TERM_ENDED, decided_by=THE_TERM), at)
 
 
@@ -79,7 +79,7 @@ def disable(engine: Engine, code: str, ground: str, by: str, at: datetime) -> li
     reason = known_ground(ground)
     running = [row for row in grants(engine, department=code) if row.state is not GrantState.CLOSED]
     with deciding(engine) as connection:
-        known = [body for body in decided(connection, Department) if body.code == code]
+        known = [body for body in decided(connection, Department, naming=code) if body.code == code]
         if not known:
             raise Unknown(f"{code} is no department of the catalog", cure="bianhe account list")
         for row in running:
@@ -94,7 +94,7 @@ def disable(engine: Engine, code: str, ground: str, by: str, at: datetime) -> li
 def enable(engine: Engine, code: str, at: datetime) -> None:
     """Enable a department's account again; its grants stay ended. Raises Unknown."""
     with deciding(engine) as connection:
-        known = [body for body in decided(connection, Department) if body.code == code]
+        known = [body for body in decided(connection, Department, naming=code) if body.code == code]
         if not known:
             raise Unknown(f"{code} is no department of the catalog", cure="bianhe account list")
         if not known[-1].enabled:

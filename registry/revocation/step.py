@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 from bianhe.registry.sync.cluster import AccessRule
 from bianhe.registry.sync.desired import reading_rule
+from bianhe.schemas.grant import CITY_TIME
 from bianhe.schemas.policy import GrantInForce, GrantState, Policy
 from bianhe.schemas.records.policy import Closed, Effective
 from bianhe.schemas.records.receipt import Receipt
@@ -183,9 +185,19 @@ def next_step(policy: Policy, number: str, seen: ClusterView) -> Step:
     return _towards_receipt(policy, grant, seen)
 
 
+def on_their_way(policy: Policy) -> tuple[str, ...]:
+    """The grants that `next_step` may have something to do for: ended without a receipt, or suspended at some time."""
+    return tuple(
+        number
+        for number, each in policy.grants.items()
+        if (each.receipt is None if each.state.ended else GrantState.SUSPENDED in each.reached)
+    )
+
+
 def expired(policy: Policy, millis: int) -> list[str]:
     """The grants whose term was over at this time, in milliseconds since 1970, and that nobody has ended."""
-    return sorted(n for n, each in policy.grants.items() if not each.state.ended and each.grant.until_millis <= millis)
+    today = datetime.fromtimestamp(millis / 1000, CITY_TIME).date()
+    return sorted(n for n, each in policy.grants.items() if each.grant.until < today and not each.state.ended)
 
 
 def _settling(policy: Policy, grant: GrantInForce, seen: ClusterView) -> Step:
@@ -262,11 +274,4 @@ def _carriers(policy: Policy, grant: GrantInForce) -> tuple[str, ...]:
     department = policy.departments.get(grant.grant.department)
     if department is None or not department.enabled:
         return ()
-    same = (grant.topic, grant.grant.department)
-    return tuple(
-        sorted(
-            number
-            for number, other in policy.grants.items()
-            if other.readable and (other.topic, other.grant.department) == same
-        )
-    )
+    return policy.carriers.get((grant.topic, grant.grant.department), ())

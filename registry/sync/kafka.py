@@ -10,8 +10,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from bianhe.infra.collector import not_collecting
 from bianhe.infra.kafka import access_rules, admin, raw
 from bianhe.infra.kafka.connection import Connection
+from bianhe.infra.kafka.errors import BrokerBusy
+from bianhe.infra.kafka.retry import patiently
 from bianhe.infra.settings import read_secret, write_secret
 from bianhe.registry.accounts.kafka import give_credentials
 from bianhe.registry.policy.kafka import make_signing_keys, read_policy
@@ -37,6 +40,7 @@ from bianhe.schemas.policy import EMPTY, Policy
 
 _USER = "User:"
 _CLOSING = RemoveRule | RemoveAccount | RemoveQuota | RemoveFinerQuota
+_KNOWN_SECONDS = 30.0
 _AT_ONCE = 200
 """Steps in one request: a controller takes 10,000 records in one, and a topic is one for each partition and setting."""
 
@@ -50,8 +54,9 @@ def plan_cluster(connection: Connection, subjects: frozenset[tuple[str, int]] | 
 
     `subjects` is what the registry serves; without it subjects are not looked at.
     """
-    actual = replace(observe(connection), subjects=subjects)
-    return plan(desired(_policy_in_force(connection, actual)), actual)
+    with not_collecting():
+        actual = replace(observe(connection), subjects=subjects)
+        return plan(desired(_policy_in_force(connection, actual)), actual)
 
 
 def observe(connection: Connection) -> Actual:
@@ -96,18 +101,31 @@ def remove_rule(connection: Connection, rule: AccessRule) -> None:
 def apply(
     connection: Connection, steps: Iterable[Step], secret_files: Path, done: Callable[[Step], None] = lambda step: None
 ) -> None:
-    """Take the steps in their order, many of one kind at once; `done` is told of each.
+    """Take the steps in their order, many of one kind at once; `done` is told of each. Returns when brokers know.
 
     Killed anywhere, the next plan holds what is left. A component's new password goes into its file in `secret_files`.
     """
+    taken = list(steps)
     with admin.Admin(connection) as cluster:
-        for _, kind in groupby(steps, type):
+        for _, kind in groupby(taken, type):
             alike = list(kind)
             for first in range(0, len(alike), _AT_ONCE):
                 batch = alike[first : first + _AT_ONCE]
                 _take(connection, cluster, batch, secret_files)
                 for step in batch:
                     done(step)
+    ruling = [step for step in taken if isinstance(step, AddRule | RemoveRule)]
+    if ruling:
+        patiently(lambda: _check_known(connection, ruling[-1]), _KNOWN_SECONDS)
+
+
+def _check_known(connection: Connection, step: AddRule | RemoveRule) -> None:
+    """Brokers learn of access rules in their own time, but in order: who knows of the last one knows of all."""
+    late = [
+        node for node, known in brokers_with(connection, step.rule).items() if known is isinstance(step, RemoveRule)
+    ]
+    if late:
+        raise BrokerBusy(f"broker {late[0]} has not heard of {step.rule} yet", "UNKNOWN", cure="bianhe sync plan")
 
 
 def prepare(connection: Connection, secret_files: Path) -> None:

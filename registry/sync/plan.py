@@ -153,7 +153,7 @@ def plan(desired: Desired, actual: Actual) -> Plan:
         *_topic_steps(desired.topics, actual.topics),
         *_quota_steps(desired, actual),
         *(IssueAccount(name) for name in names.BUS_ACCOUNTS if name not in actual.accounts),
-        *(AddRule(rule, reason) for rule, reason in sorted(desired.rules.items()) if rule not in actual.rules),
+        *(AddRule(rule, desired.rules[rule]) for rule in sorted(desired.rules.keys() - actual.rules)),
         # To lift a prohibition opens, so it comes last.
         *(removal for removal in removals if removal.rule.effect == Effect.DENY),
     )

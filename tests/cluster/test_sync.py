@@ -28,8 +28,9 @@ from bianhe.infra.sql import engine
 from bianhe.registry.accounts import kafka as accounts
 from bianhe.registry.accounts.standing import UnknownAccount
 from bianhe.registry.sql import DatabaseUnusable
+from bianhe.registry.sync import cluster
 from bianhe.registry.sync import kafka as sync
-from bianhe.registry.sync.plan import RemoveRule, Sign, line
+from bianhe.registry.sync.plan import AddRule, RemoveRule, Sign, Step, line
 from support.attempts import ANSWERED, GROUP_DENIED, TOPIC_DENIED, attempt_read, attempt_write
 from support.broker import eventually
 from support.command_line import bianhe, command
@@ -110,6 +111,17 @@ def test_the_relay_may_do_nothing_but_the_policy_log(bus: PolicyBus) -> None:
     assert attempt_write(relay, "bus.journal") == TOPIC_DENIED
     with pytest.raises(RefusedByBroker):
         raw.access_rules(relay)
+
+
+def test_more_steps_are_taken_than_a_broker_takes_in_one_request(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    """A controller refuses more than 10,000 records in one."""
+    rules = [cluster.AccessRule("foreign", "READ", "TOPIC", f"foreign.{number}") for number in range(10_001)]
+    told: list[Step] = []
+    opening, closing = [AddRule(rule, "many") for rule in rules], [RemoveRule(rule, "many") for rule in rules]
+    sync.apply(broker.connection(), [*opening, *closing], tmp_path, told.append)
+    assert told == [*opening, *closing]
+    known = sync.observe(broker.connection()).rules
+    assert not any(rule.account == "foreign" for rule in known)
 
 
 def test_an_access_rule_added_by_hand_is_found_and_closed(bus: PolicyBus) -> None:

@@ -9,6 +9,7 @@ import structlog
 
 from bianhe.consumers.router.kafka.writer import WorkerStops
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
+from bianhe.infra.collector import not_collecting
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
 from bianhe.schemas import names
@@ -47,15 +48,11 @@ class FollowedPolicy:
         Raises Transient where it could not: then it is asked again, and nothing may be routed until then. Raises
         BrokenPolicyLog, and WorkerStops where this worker was taken off the list of writers.
         """
-        # What is known of the policy stays: looking through it for cycles takes longer than a change of it.
-        gc.disable()
-        try:
+        with not_collecting():
             another = self._read()
             if another:
                 gc.freeze()
             return another
-        finally:
-            gc.enable()
 
     def look_for_topics(self) -> bool:
         """Ask whether delivery topics that were not there are there now; tells whether there is another plan."""

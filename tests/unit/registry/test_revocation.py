@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,11 +22,13 @@ from bianhe.registry.revocation.step import (
     WaitForLog,
     WaitForWriters,
     Withdraw,
+    expired,
     next_step,
+    on_their_way,
 )
 from bianhe.registry.sync.desired import desired, reading_rule
 from bianhe.schemas.policy import GrantState
-from bianhe.schemas.records.policy import Revoked, Writers
+from bianhe.schemas.records.policy import Resumed, Revoked, Suspended, Writers
 from support.policies import OPEN, WRITERS, city, granted, policy, revoked
 from support.simulated_cluster import BROKERS, IDLE_MILLIS, PARTITIONS, SimulatedCluster
 
@@ -62,6 +66,25 @@ def test_nothing_begins_before_the_revocation_stands_on_the_log() -> None:
     cluster = SimulatedCluster(city(), TONGJI)
     assert next_step(city(), TONGJI, cluster) == WaitForLog()
     assert next_step(city(), "G-2026-9999", cluster) == WaitForLog()
+
+
+def test_only_what_was_revoked_or_suspended_is_looked_at() -> None:
+    """Tongji's goes on again; minzheng's is being revoked; those of jiaoyu and shangwu are closed or will be."""
+    before = policy(
+        Suspended(grant=TONGJI, ground="misuse", decided_by="gongan", correct_by=date(2027, 1, 31)), after=city()
+    )
+    after = policy(Resumed(grant=TONGJI, decided_by="gongan"), after=before)
+    cluster = SimulatedCluster(after, TONGJI)
+    for number in after.grants:
+        step = next_step(after, number, cluster)
+        assert isinstance(step, WaitForLog | Done) or number in on_their_way(after)
+    assert TONGJI in on_their_way(before)
+    assert RENSHE not in on_their_way(after)
+
+
+@pytest.mark.parametrize(("early_millis", "over"), [(0, True), (1, False)])
+def test_a_term_is_over_where_routers_end_it(early_millis: int, over: bool) -> None:
+    assert (TONGJI in expired(city(), city().grants[TONGJI].grant.until_millis - early_millis)) is over
 
 
 def test_every_writer_is_waited_for_by_name_and_then_fenced() -> None:
