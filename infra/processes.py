@@ -1,7 +1,8 @@
-"""Processes that work for this one on other cores."""
+"""This process: how it makes very much at once, and the processes that work for it on other cores."""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -22,3 +23,16 @@ def worker_pool(at_most: int, begin: Callable[..., object], *arguments: object) 
         signal.signal(signal.SIGINT, heard)
     with pool:
         yield pool
+
+
+@contextmanager
+def not_collecting() -> Iterator[None]:
+    """Make very many values that stay: to look through them for cycles again and again takes longer than to make them.
+
+    Who keeps them for ever calls `gc.freeze()` within the block.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

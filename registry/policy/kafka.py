@@ -19,13 +19,13 @@ from sqlalchemy import Engine
 
 from bianhe.infra import telemetry
 from bianhe.infra.closing import Closing
-from bianhe.infra.collector import not_collecting
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.components import POLICY_KEYS, policy_keys
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import ClientBroken, explain, explained
 from bianhe.infra.kafka.log import LogReader
 from bianhe.infra.kafka.session import check_login
+from bianhe.infra.processes import not_collecting
 from bianhe.infra.settings import read_secret, write_private, write_secret
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.chain import OutboxRow, check_origin, check_witness, number

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bianhe.infra.collector import not_collecting
 from bianhe.infra.kafka import access_rules, admin, raw
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import BrokerBusy
 from bianhe.infra.kafka.retry import patiently
+from bianhe.infra.processes import not_collecting
 from bianhe.infra.settings import read_secret, write_secret
 from bianhe.registry.accounts.kafka import give_credentials
 from bianhe.registry.policy.kafka import make_signing_keys, read_policy

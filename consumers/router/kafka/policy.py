@@ -9,9 +9,9 @@ import structlog
 
 from bianhe.consumers.router.kafka.writer import WorkerStops
 from bianhe.consumers.router.plan import RoutingPlan, compile_plan
-from bianhe.infra.collector import not_collecting
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
+from bianhe.infra.processes import not_collecting
 from bianhe.schemas import names
 from bianhe.schemas.policy import EMPTY, fold
 from bianhe.schemas.signatures import PinnedKeys
@@ -73,7 +73,8 @@ class FollowedPolicy:
             if self._policy.writers and self._id not in self._policy.writers:
                 self._wait_to_be_enlisted()
             else:
-                self._compiled = compile_plan(self._policy, self._pseudonym_key, self._compiled)
+                before, self._compiled = self._compiled, compile_plan(self._policy, self._pseudonym_key, self._compiled)
+                _tell_refused(before, self._compiled)
         # What was compiled before this worker was taken off the list is not followed either.
         if not self.plan.policy_version < self._compiled.policy_version == self._policy.version:
             return False
@@ -97,3 +98,14 @@ class FollowedPolicy:
             cause=f"{self._id} is not below `routers` in the settings of the catalog's last import",
             cure="raise `routers` and import the catalog again, or start the worker under another number",
         )
+
+
+def _tell_refused(before: RoutingPlan, now: RoutingPlan) -> None:
+    for source, route in now.routes.items():
+        for number, fault in route.refused.items() if route is not before.routes.get(source) else ():
+            log.warning(
+                "nothing is delivered",
+                grant=number,
+                cause=f"what the log grants is no view: {fault}",
+                cure="revoke it and decide again; if the registry decided so, its version is older than the router's",
+            )

@@ -128,6 +128,7 @@ def test_a_grant_on_the_log_that_is_no_view_gets_nothing_and_holds_no_other_up()
     grant = mailbox.grant.model_copy(update={"masks": (mask,)})
     route, state = a_route(channel(), mailbox.model_copy(update={"grant": grant, "digest": grant.digest}))
     assert route.still == {MAILBOX}
+    assert route.refused.keys() == {grant.number}
     assert [each.topic for each in run(state, person())] == [OPEN]
 
 
