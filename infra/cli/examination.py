@@ -287,7 +287,7 @@ def router(installation: Installation) -> Iterator[Verdict]:
 
 def lag(installation: Installation) -> Iterator[Verdict]:
     cluster, resources = installation.cluster, installation.policy_log.policy.resources
-    routed, existing = cluster.group_offsets(names.ROUTER_GROUP), cluster.topics()
+    routed, existing = cluster.group_offsets(names.ROUTER_GROUP)[names.ROUTER_GROUP], cluster.topics()
     waiting = {}
     for topic in sorted(names.source_topic(code, version) for code, version in resources):
         if topic in existing:

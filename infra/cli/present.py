@@ -30,6 +30,10 @@ class Sample(NamedTuple):
     value: float
 
 
+Numbers = Mapping[str, Sequence[Sample]]
+"""What the processes tell, by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process of this machine, or where one was that does not answer any more."""
@@ -109,7 +113,7 @@ def offsets(connection: Connection, policy: Policy) -> Offsets:
         *{grant.topic for grant in policy.grants.values()},
     ]
     with Admin(connection) as admin:
-        return Offsets(admin.ends(topics), {group: admin.group_offsets(group) for group in groups})
+        return Offsets(admin.ends(topics), admin.group_offsets(*groups))
 
 
 def alerts(connection: Connection) -> list[dict[str, Any]] | None:
@@ -129,16 +133,22 @@ def sources(
     policy: Policy, known: Offsets, before: Iterable[Sample], after: Sequence[Sample], seconds: float
 ) -> list[Source]:
     """Each source topic; rates are what the counters grew in so many seconds."""
-    first = list(before)
-    return [_source_now(key, known, first, after, seconds) for key in sorted(policy.resources)]
+    ends, then, now = _by_topic(known.ends), _by_name(before), _by_name(after)
+    positions = known.positions[names.ROUTER_GROUP]
+    return [
+        _source_now(key, ends.get(_source(key), {}), positions, then, now, seconds) for key in sorted(policy.resources)
+    ]
 
 
 def _source_now(
-    key: tuple[str, int], known: Offsets, before: Sequence[Sample], after: Sequence[Sample], seconds: float
+    key: tuple[str, int],
+    ends: Mapping[Place, int],
+    positions: Mapping[Place, int],
+    before: Numbers,
+    after: Numbers,
+    seconds: float,
 ) -> Source:
     topic, resource = _source(key), key[0]
-    positions = known.positions[names.ROUTER_GROUP]
-    ends = {place: end for place, end in known.ends.items() if place[0] == topic}
 
     def rate(name: str) -> float | None:
         then, now = _sum(before, name, source=topic), _sum(after, name, source=topic)
@@ -160,14 +170,14 @@ def _source_now(
 
 def readings(policy: Policy, known: Offsets) -> list[Reading]:
     """Each client that may read something, with what waits for it; one that never read has all of it before it."""
-    found = []
+    found, topics, by_topic = [], dict[str, list[str]](), _by_topic(known.ends)
+    for topic, department in policy.carriers:
+        topics.setdefault(department, []).append(topic)
     for group, department in _clients(policy):
-        granted = (grant for grant in policy.grants.values() if grant.readable)
-        topics = {grant.topic for grant in granted if grant.grant.department == department}
-        if topics:
+        if readable := topics.get(department):
             # Behind the last record lies the marker of its transaction, which nobody is sent.
-            ends = {place: end - 1 for place, end in known.ends.items() if place[0] in topics}
-            found.append(Reading(group, len(topics), _behind(ends, known.positions[group])))
+            ends = {place: end - 1 for topic in readable for place, end in by_topic.get(topic, {}).items()}
+            found.append(Reading(group, len(readable), _behind(ends, known.positions[group])))
     return sorted(found, key=lambda reading: (-reading.behind, reading.group))
 
 
@@ -192,7 +202,21 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _sum(samples: Iterable[Sample], name: str, **labels: str) -> float | None:
+def _by_topic(ends: Mapping[Place, int]) -> dict[str, dict[Place, int]]:
+    found: dict[str, dict[Place, int]] = {}
+    for place, end in ends.items():
+        found.setdefault(place[0], {})[place] = end
+    return found
+
+
+def _by_name(samples: Iterable[Sample]) -> Numbers:
+    found: dict[str, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.name, []).append(sample)
+    return found
+
+
+def _sum(numbers: Numbers, name: str, **labels: str) -> float | None:
     """Over all processes; None where none tells it."""
-    values = [each.value for each in samples if each.name == name and labels.items() <= each.labels.items()]
+    values = [each.value for each in numbers.get(name, ()) if labels.items() <= each.labels.items()]
     return sum(values) if values else None

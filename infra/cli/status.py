@@ -13,8 +13,9 @@ from bianhe.infra import clock
 from bianhe.infra.cli import present
 from bianhe.infra.cli.console import Output, OutputOption, out, show
 from bianhe.infra.kafka.components import component
+from bianhe.infra.kafka.session import check_login
 from bianhe.infra.settings import load
-from bianhe.registry.policy.kafka import read_policy
+from bianhe.registry.policy.kafka import PolicyLog
 from bianhe.schemas.names import ADMIN_ACCOUNT
 
 Watch = Annotated[bool, typer.Option("--watch", help="again and again, until Ctrl-C")]
@@ -30,24 +31,26 @@ def status(watch: Watch = False, every: Every = 2.0, output: OutputOption = Outp
     admin = component(settings.kafka, ADMIN_ACCOUNT)
     _, before = present.scrape(settings.home)
     since = time.monotonic()
-    while True:
-        time.sleep(every if watch else 1.0)
-        processes, after = present.scrape(settings.home)
-        now = time.monotonic()
-        policy = read_policy(admin)
-        known = present.offsets(admin, policy)
-        found = {
-            "at": clock.now().isoformat(timespec="seconds"),
-            "policy": policy.version,
-            "processes": [asdict(each) for each in processes],
-            "sources": [asdict(each) for each in present.sources(policy, known, before, after, now - since)],
-            "subscribers": [asdict(each) for each in present.readings(policy, known)],
-            "alerts": present.alerts(admin),
-        }
-        before, since = after, now
-        _print(found, output, watch)
-        if not watch:
-            return
+    check_login(admin)
+    with PolicyLog(admin) as policy_log:
+        while True:
+            time.sleep(every if watch else 1.0)
+            processes, after = present.scrape(settings.home)
+            now = time.monotonic()
+            policy = policy_log.catch_up()
+            known = present.offsets(admin, policy)
+            found = {
+                "at": clock.now().isoformat(timespec="seconds"),
+                "policy": policy.version,
+                "processes": [asdict(each) for each in processes],
+                "sources": [asdict(each) for each in present.sources(policy, known, before, after, now - since)],
+                "subscribers": [asdict(each) for each in present.readings(policy, known)],
+                "alerts": present.alerts(admin),
+            }
+            before, since = after, now
+            _print(found, output, watch)
+            if not watch:
+                return
 
 
 def _print(found: dict[str, Any], output: Output, watch: bool) -> None:

@@ -138,13 +138,17 @@ class Admin(Closing):
         return frozenset(member.group_instance_id for member in members if member.group_instance_id)
 
     @_asked_again
-    def group_offsets(self, group: str) -> dict[tuple[str, int], int]:
-        """The offsets that a consumer group has committed, per topic and partition."""
-        with explained(self._connection, f"reading the offsets of {group}"):
-            asked = [ConsumerGroupTopicPartitions(group)]
-            answers = self._client.list_consumer_group_offsets(asked, request_timeout=self._timeout)
-            places = answers[group].result().topic_partitions
-        return {(place.topic, place.partition): place.offset for place in places if place.offset >= 0}
+    def group_offsets(self, *groups: str) -> dict[str, dict[tuple[str, int], int]]:
+        """The offsets that consumer groups have committed, per topic and partition."""
+        found = {}
+        with explained(self._connection, f"reading the offsets of {', '.join(groups[:3])}"):
+            # librdkafka takes one group in a request; they are on their way together.
+            asked = [[ConsumerGroupTopicPartitions(group)] for group in groups]
+            waits = [self._client.list_consumer_group_offsets(each, request_timeout=self._timeout) for each in asked]
+            for group, wait in zip(groups, waits, strict=True):
+                places = wait[group].result().topic_partitions
+                found[group] = {(each.topic, each.partition): each.offset for each in places if each.offset >= 0}
+        return found
 
     def create_topics(self, topics: Mapping[str, Topic]) -> None:
         """Create topics and wait until they are served; one that exists is left as it is, whatever its settings."""

@@ -336,7 +336,7 @@ class _Bench:
         try:
             with Admin(self._bus.admin, timeout=5) as admin:
                 ends = {(SOURCE, p): end for p, end in admin.end_offsets(SOURCE, "read_committed").items() if end}
-                routed = admin.group_offsets(ROUTER_GROUP)
+                routed = admin.group_offsets(ROUTER_GROUP)[ROUTER_GROUP]
         except BusError as error:
             return [*missing, str(error)]
         if behind := {
