@@ -271,6 +271,8 @@ def _towards_receipt(policy: Policy, grant: GrantInForce, seen: ClusterView) -> 
 
 def _carriers(policy: Policy, grant: GrantInForce) -> tuple[str, ...]:
     """The grants by which the department may read the same topic: with one of them its access rule stays."""
+    if grant.has_mailbox:  # which is its own alone
+        return ()
     department = policy.departments.get(grant.grant.department)
     if department is None or not department.enabled:
         return ()
