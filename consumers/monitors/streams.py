@@ -6,6 +6,7 @@ They stand beside the way of the events: they read the journal, which names no e
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from bianhe.consumers.monitors.report import Figures, Kind, Row, alerts, figures
 from bianhe.infra import clock, telemetry
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.log import LogReader
+from bianhe.infra.processes import not_collecting
 from bianhe.schemas import names
 from bianhe.schemas.errors import Transient
 from bianhe.schemas.policy import EMPTY, Policy, fold
@@ -87,17 +89,23 @@ class Monitors:
     async def _round(self) -> None:
         """Read the policy, then say what the tables mean."""
         try:
-            read = await asyncio.to_thread(self._policy_log.read_to_end)
+            await asyncio.to_thread(self._follow_policy)
         except Transient as fault:
             log.warning("waiting", fault=str(fault))
             return
-        self._policy = fold(self._policy, self._policy_keys.read(entry.value for entry in read))
         now = clock.now().timestamp()
         cycles = {resource.code: resource.update_cycle for resource in self._policy.resources.values()}
         latest = {key: Count.of(document) for key, document in self._latest.items()}
         found = figures(cycles, latest, self._rows(), now)
         _publish(found, now)
         self._raise(found, now)
+
+    def _follow_policy(self) -> None:
+        with not_collecting():
+            records = self._policy_keys.read(entry.value for entry in self._policy_log.stream_to_end())
+            if records:
+                self._policy = fold(self._policy, records)
+                gc.freeze()
 
     def _rows(self) -> Iterator[Row]:
         for span, table in self._windows.items():

@@ -47,5 +47,5 @@ def _partitions(connection: Connection) -> list[int]:
     check_login(connection)
     with LogReader(connection, names.POLICY, 0, group=names.ROUTER_GROUP) as reader:
         keys = PinnedKeys.parse(connection.policy_keys)
-        policy = fold(EMPTY, keys.read(entry.value for entry in reader.read_to_end()))
+        policy = fold(EMPTY, keys.read(entry.value for entry in reader.stream_to_end()))
     return [resource.partitions for resource in policy.resources.values()]

@@ -115,7 +115,7 @@ class PolicyLog(Closing):
 
     def _advance(self) -> None:
         with not_collecting():
-            records = self.keys.read(entry.value for entry in self._stable.read_to_end())
+            records = self.keys.read(entry.value for entry in self._stable.stream_to_end())
             if records:
                 self.policy = fold(self.policy, records)
                 self.records += records

@@ -67,7 +67,7 @@ class FollowedPolicy:
         return self._policy.released.get(source, 0)
 
     def _read(self) -> bool:
-        records = self._keys.read(entry.value for entry in self._log.read_to_end())
+        records = self._keys.read(entry.value for entry in self._log.stream_to_end())
         if records:
             self._policy = fold(self._policy, records)
             if self._policy.writers and self._id not in self._policy.writers:
