@@ -50,13 +50,13 @@ class Quota:
     write: float
 
 
-def access_rules(connection: Connection, only: AccessRule | None = None) -> dict[int, frozenset[AccessRule]]:
-    """Every access rule, or only this one, as each broker by its node id knows them.
+def access_rules(connection: Connection, principal: str | None = None) -> dict[int, frozenset[AccessRule]]:
+    """Every access rule, or those of one principal, as each broker by its node id knows them.
 
     Raises RefusedByBroker without CLUSTER DESCRIBE.
     """
     brokers = sorted(check_login(connection).items())
-    return {node: _access_rules_of(connection, address, _describing(only)) for node, address in brokers}
+    return {node: _access_rules_of(connection, address, principal) for node, address in brokers}
 
 
 def accounts(connection: Connection) -> frozenset[str]:
@@ -187,20 +187,16 @@ def leave_group(connection: Connection, group: str, instance: str, timeout: floa
     return patiently(attempt, timeout)
 
 
-def _describing(rule: AccessRule | None) -> Message:
-    """The request for one access rule, or for all."""
-    return DescribeAclsRequest[2](
-        resource_type_filter=ACLResourceType[rule.resource_type] if rule else _ANY,
-        resource_name_filter=rule.name if rule else None,
-        pattern_type_filter=ACLResourcePatternType[rule.pattern] if rule else _ANY,
-        principal_filter=rule.principal if rule else None,
-        host_filter=rule.host if rule else None,
-        operation=ACLOperation[rule.operation] if rule else _ANY,
-        permission_type=ACLPermissionType[rule.permission] if rule else _ANY,
+def _access_rules_of(connection: Connection, address: str, principal: str | None) -> frozenset[AccessRule]:
+    request = DescribeAclsRequest[2](
+        resource_type_filter=_ANY,
+        resource_name_filter=None,
+        pattern_type_filter=_ANY,
+        principal_filter=principal,
+        host_filter=None,
+        operation=_ANY,
+        permission_type=_ANY,
     )
-
-
-def _access_rules_of(connection: Connection, address: str, request: Message) -> frozenset[AccessRule]:
     with Session(connection, (address,)) as session:
         answer = session.ask(request)
     _check(answer.error_code, "listing access rules", connection)

@@ -38,7 +38,7 @@ outbox: Final = Table(
     Column("position", Integer, primary_key=True, autoincrement=True),
     Column("id", String(36), nullable=False, unique=True),
     Column("at", Instant, nullable=False),
-    Column("kind", String(20), nullable=False),
+    Column("kind", String(20), nullable=False, index=True),
     Column("body", Text, nullable=False),
     Column("number", Integer, nullable=True, unique=True),
     Column("after", String(20), nullable=True),

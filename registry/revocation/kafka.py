@@ -57,6 +57,12 @@ TRANSACTION_TIMEOUT_SECONDS: Final = 15.0
 _DELIVERY_SECONDS: Final = 30.0
 _NONE: Final = Acknowledgement(0)
 _WAIT_SECONDS: Final = 0.02
+_FETCHES_SECONDS: Final = 2.0
+"""How often one is looked at that waits for fetches to time out."""
+_CLOSING_SECONDS: Final = 0.5
+"""How long in a row grants are looked at that are effective and wait to be closed."""
+_ANSWER_SECONDS: Final = 1.0
+"""How long it is believed that no broker knows an access rule, and what the brokers' settings are."""
 _IDLE_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 _TERMS_SECONDS: Final = 1.0
@@ -125,6 +131,8 @@ class Revocations(Closing):
         self._policy: Policy = EMPTY
         self._on_their_way: tuple[str, ...] = ()
         """Of all the grants of this policy, those that need a look."""
+        self._look_at: dict[str, float] = {}
+        """When each of them, unless it is settled, is looked at next."""
         self._no_term_ended: tuple[int, date] | None = None
         """In which policy version, on which day of the city."""
         self._settled: set[int] = set()
@@ -178,22 +186,36 @@ class Revocations(Closing):
         if policy is not self._policy:
             self._policy, self._on_their_way = policy, on_their_way(policy)
         self._end_terms(policy)
-        pause, failed = _IDLE_SECONDS, False
-        for number in self._on_their_way:
-            if self._is_settled(policy.grants[number]):
-                continue
-            try:
-                step = next_step(policy, number, self._seen)
-                self._take(policy, number, step)
-                if not isinstance(step, WaitForFetches):
-                    pause = _WAIT_SECONDS
-            except Fatal:
-                raise
-            except BusError as fault:
-                # One that cannot go on holds no other up.
-                log.warning("waiting", grant=number, fault=str(fault), cause=fault.cause)
-                failed = True
-        return _RETRY_SECONDS if failed else pause
+        begun = time.monotonic()
+        for number in self._due(policy, begun):
+            # Whoever waits for its end is not kept waiting by those that wait to be closed.
+            if policy.grants[number].state is GrantState.EFFECTIVE and time.monotonic() > begun + _CLOSING_SECONDS:
+                break
+            self._look_at[number] = self._step(policy, number) + time.monotonic()
+        soonest = min(self._look_at.values(), default=begun + _IDLE_SECONDS) - time.monotonic()
+        return min(max(soonest, _WAIT_SECONDS), _IDLE_SECONDS)
+
+    def _due(self, policy: Policy, now: float) -> list[str]:
+        """The grants whose turn it is, those that are still written to first."""
+        pending = [number for number in self._on_their_way if not self._is_settled(policy.grants[number])]
+        self._look_at = {number: self._look_at.get(number, 0.0) for number in pending}
+        return sorted(
+            (number for number in pending if self._look_at[number] <= now),
+            key=lambda number: (policy.grants[number].state is GrantState.EFFECTIVE, self._look_at[number]),
+        )
+
+    def _step(self, policy: Policy, number: str) -> float:
+        """Take the next step of a grant; tells in how many seconds it is looked at again."""
+        try:
+            step = next_step(policy, number, self._seen)
+            self._take(policy, number, step)
+        except Fatal:
+            raise
+        except BusError as fault:
+            # One that cannot go on holds no other up.
+            log.warning("waiting", grant=number, fault=str(fault), cause=fault.cause)
+            return _RETRY_SECONDS
+        return _FETCHES_SECONDS if isinstance(step, WaitForFetches) else _WAIT_SECONDS
 
     def _is_settled(self, grant: GrantInForce) -> bool:
         return not grant.state.ended and grant.reached[grant.state].version in self._settled
@@ -328,6 +350,9 @@ class _View:
         self._opened: Admin | None = None
         self._seen_since: dict[int, float] = {}
         self._gone_since: dict[AccessRule, float] = {}
+        self._rules: dict[str, tuple[float, Mapping[int, frozenset[AccessRule]]]] = {}
+        """By account, what each broker knows, and when it said so."""
+        self._idle: tuple[float, int] = (0.0, 0)
 
     def close(self) -> None:
         self._acknowledgements.close()
@@ -361,11 +386,17 @@ class _View:
             return _is_decided(database, kind, grant)
 
     def brokers_with(self, rule: AccessRule) -> Mapping[int, bool]:
-        knowing = cluster.brokers_with(self._connection, rule)
+        at, known = self._rules.get(rule.account, (0.0, {}))
+        if time.monotonic() - at > _ANSWER_SECONDS or any(rule in rules for rules in known.values()):
+            known = cluster.rules_of(self._connection, rule.account)
+            at = time.monotonic()
+            lately = {account: each for account, each in self._rules.items() if at - each[0] < _ANSWER_SECONDS}
+            self._rules = {**lately, rule.account: (at, known)}
+        knowing = {node: rule in rules for node, rules in known.items()}
         if any(knowing.values()):
             self._gone_since.pop(rule, None)
         else:
-            self._gone_since.setdefault(rule, time.monotonic())
+            self._gone_since.setdefault(rule, at)
         return knowing
 
     def millis_without(self, rule: AccessRule) -> int:
@@ -373,7 +404,12 @@ class _View:
         return 0 if since is None else int((time.monotonic() - since) * 1000)
 
     def idle_millis(self) -> int:
-        return max(int(settings["connections.max.idle.ms"]) for settings in self._admin.broker_settings().values())
+        at, millis = self._idle
+        if time.monotonic() - at > _ANSWER_SECONDS:
+            brokers = self._admin.broker_settings().values()
+            millis = max(int(settings["connections.max.idle.ms"]) for settings in brokers)
+            self._idle = time.monotonic(), millis
+        return millis
 
 
 def _is_decided(database: Database, kind: type[Effective | Closed], grant: str) -> bool:

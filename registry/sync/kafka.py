@@ -75,8 +75,13 @@ def observe(connection: Connection) -> Actual:
 
 def brokers_with(connection: Connection, rule: AccessRule) -> dict[int, bool]:
     """Whether each broker still knows an access rule, by node id. Raises BrokerUnreachable where one is silent."""
-    asked = _to_kafka(rule)
-    return {node: asked in known for node, known in raw.access_rules(connection, asked).items()}
+    return {node: rule in rules for node, rules in rules_of(connection, rule.account).items()}
+
+
+def rules_of(connection: Connection, account: str) -> dict[int, frozenset[AccessRule]]:
+    """The access rules of an account as each broker by its node id knows them; raises BrokerUnreachable."""
+    known = raw.access_rules(connection, _principal(account))
+    return {node: frozenset(map(_from_kafka, rules)) for node, rules in known.items()}
 
 
 def add_rule(connection: Connection, rule: AccessRule) -> None:
@@ -194,7 +199,10 @@ def _from_kafka(rule: access_rules.AccessRule) -> AccessRule:
 
 
 def _to_kafka(rule: AccessRule) -> access_rules.AccessRule:
-    principal = rule.account if ":" in rule.account else f"{_USER}{rule.account}"
     return access_rules.AccessRule(
-        principal, rule.kind, rule.name, rule.operation, rule.pattern, rule.effect, rule.host
+        _principal(rule.account), rule.kind, rule.name, rule.operation, rule.pattern, rule.effect, rule.host
     )
+
+
+def _principal(account: str) -> str:
+    return account if ":" in account else f"{_USER}{account}"

@@ -95,16 +95,16 @@ def test_access_rules_are_added_and_removed_one_by_one_on_every_broker(broker: E
 
     def seen() -> dict[int, set[AccessRule]]:
         known = raw.access_rules(broker.connection())
-        return {node: {rule for rule in found if rule.principal == principal} for node, found in known.items()}
+        mine = {node: {rule for rule in found if rule.principal == principal} for node, found in known.items()}
+        assert mine == raw.access_rules(broker.connection(), principal)
+        return mine
 
     with Admin(broker.connection()) as admin:
         admin.create_rules(rules)
         assert eventually(lambda: seen() == {1: rules})
-        assert all(raw.access_rules(broker.connection(), rule) == {1: {rule}} for rule in rules)
         gone = AccessRule(principal, "TOPIC", "source.", "WRITE", "PREFIXED")
         admin.delete_rules([gone])
         assert eventually(lambda: seen() == {1: rules - {gone}})
-        assert raw.access_rules(broker.connection(), gone) == {1: set()}
         admin.delete_rules(rules)
         assert eventually(lambda: seen() == {1: set()})
 
