@@ -38,6 +38,7 @@ from bianhe.registry.revocation.step import (
     WaitForFetches,
     Withdraw,
     expired,
+    in_turn,
     next_step,
     on_their_way,
 )
@@ -186,23 +187,16 @@ class Revocations(Closing):
         if policy is not self._policy:
             self._policy, self._on_their_way = policy, on_their_way(policy)
         self._end_terms(policy)
+        pending = (number for number in self._on_their_way if not self._is_settled(policy.grants[number]))
+        self._look_at = {number: self._look_at.get(number, 0.0) for number in pending}
         begun = time.monotonic()
-        for number in self._due(policy, begun):
+        for number in in_turn(policy, self._look_at, begun):
             # Whoever waits for its end is not kept waiting by those that wait to be closed.
             if policy.grants[number].state is GrantState.EFFECTIVE and time.monotonic() > begun + _CLOSING_SECONDS:
                 break
             self._look_at[number] = self._step(policy, number) + time.monotonic()
         soonest = min(self._look_at.values(), default=begun + _IDLE_SECONDS) - time.monotonic()
         return min(max(soonest, _WAIT_SECONDS), _IDLE_SECONDS)
-
-    def _due(self, policy: Policy, now: float) -> list[str]:
-        """The grants whose turn it is, those that are still written to first."""
-        pending = [number for number in self._on_their_way if not self._is_settled(policy.grants[number])]
-        self._look_at = {number: self._look_at.get(number, 0.0) for number in pending}
-        return sorted(
-            (number for number in pending if self._look_at[number] <= now),
-            key=lambda number: (policy.grants[number].state is GrantState.EFFECTIVE, self._look_at[number]),
-        )
 
     def _step(self, policy: Policy, number: str) -> float:
         """Take the next step of a grant; tells in how many seconds it is looked at again."""

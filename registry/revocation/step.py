@@ -194,6 +194,12 @@ def on_their_way(policy: Policy) -> tuple[str, ...]:
     )
 
 
+def in_turn(policy: Policy, look_at: Mapping[str, float], now: float) -> list[str]:
+    """The grants to be looked at by now: those that are still written to first, then those that wait to be closed."""
+    due = [number for number, at in look_at.items() if at <= now]
+    return sorted(due, key=lambda number: (policy.grants[number].state is GrantState.EFFECTIVE, look_at[number]))
+
+
 def expired(policy: Policy, millis: int) -> list[str]:
     """The grants whose term was over at this time, in milliseconds since 1970, and that nobody has ended."""
     today = datetime.fromtimestamp(millis / 1000, CITY_TIME).date()

@@ -23,13 +23,14 @@ from bianhe.registry.revocation.step import (
     WaitForWriters,
     Withdraw,
     expired,
+    in_turn,
     next_step,
     on_their_way,
 )
 from bianhe.registry.sync.desired import desired, reading_rule
 from bianhe.schemas.policy import GrantState
 from bianhe.schemas.records.policy import Resumed, Revoked, Suspended, Writers
-from support.policies import OPEN, WRITERS, city, granted, policy, revoked
+from support.policies import OPEN, WRITERS, city, effective, granted, policy, revoked
 from support.simulated_cluster import BROKERS, IDLE_MILLIS, PARTITIONS, SimulatedCluster
 
 TONGJI, RENSHE = "G-2026-0002", "G-2026-0001"
@@ -80,6 +81,14 @@ def test_only_what_was_revoked_or_suspended_is_looked_at() -> None:
         assert isinstance(step, WaitForLog | Done) or number in on_their_way(after)
     assert TONGJI in on_their_way(before)
     assert RENSHE not in on_their_way(after)
+
+
+def test_what_is_still_written_to_comes_before_what_waits_to_be_closed() -> None:
+    others = [f"G-2026-{number:04}" for number in (7, 8, 9)]
+    waiting, revoking, later = others
+    given = (granted(number, "tongji") for number in (7, 8, 9))
+    after = policy(*given, revoked(7), effective(7, {"0": 1}), revoked(8), revoked(9), after=city())
+    assert in_turn(after, {waiting: 1.0, revoking: 2.0, later: 4.0}, 3.0) == [revoking, waiting]
 
 
 @pytest.mark.parametrize(("early_millis", "over"), [(0, True), (1, False)])
