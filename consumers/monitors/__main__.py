@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from typing import Final
 
 from bianhe.consumers.monitors.streams import Monitors
 from bianhe.infra.kafka.components import component
@@ -14,6 +16,8 @@ from bianhe.infra.telemetry import error_lines, logs_to_stderr, serve_metrics
 from bianhe.schemas.errors import BusError
 from bianhe.schemas.names import MONITOR_ACCOUNT
 
+_LEAVE_SECONDS: Final = 10.0
+
 
 async def main() -> None:
     """Count until SIGTERM or Ctrl-C."""
@@ -21,12 +25,23 @@ async def main() -> None:
     logs_to_stderr(settings.log_format)
     # Where no broker answers it says so twenty times a second; the monitors say it themselves.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    stopping = asyncio.Event()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def stop() -> None:
+        stopping.set()
+        # Faust waits for its brokers for ever; what it has counted stands there.
+        loop.call_later(_LEAVE_SECONDS, _leave)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, stop)
     monitors = Monitors(component(settings.kafka, MONITOR_ACCOUNT), settings.home / "monitors")
     serve_metrics(settings.home, "monitors")
     await monitors.run(stopping)
+
+
+def _leave() -> None:
+    print("error  the monitors end without their brokers, which do not answer", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,24 +32,31 @@ KEY = f"{SOURCE}/0"
 @pytest.fixture(scope="module")
 def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyBus]:
     home = tmp_path_factory.mktemp("monitors")
-    with EmbeddedBroker(home / "kafka") as broker:
-        city = PolicyBus(broker, home, f"sqlite:///{home / 'registry.sqlite'}")
-        city.decide(POPULATION.model_copy(update={"update_cycle": "实时"}))
+    with EmbeddedBroker(home / "kafka") as broker, closing(_a_bus(broker, home)) as city:
         yield city
-        city.close()
+
+
+def _a_bus(broker: EmbeddedBroker, home: Path) -> PolicyBus:
+    city = PolicyBus(broker, home, f"sqlite:///{home / 'registry.sqlite'}")
+    city.decide(POPULATION.model_copy(update={"update_cycle": "实时"}))
+    return city
 
 
 @pytest.fixture
 def children(bus: PolicyBus) -> Iterator[Children]:
+    started = _children_of(bus)
+    yield started
+    started.stop()
+
+
+def _children_of(bus: PolicyBus) -> Children:
     environment = {
         "BIANHE_HOME": str(bus.home),
         "BIANHE_DATABASE": bus.database_url,
         "BIANHE_KAFKA__BOOTSTRAP": bus.broker.bootstrap,
         "BIANHE_KAFKA__SECRETS": str(bus.secrets),
     }
-    started = Children(bus.home / "logs", environment)
-    yield started
-    started.stop()
+    return Children(bus.home / "logs", environment)
 
 
 def journal(writer: Producer, begin: int, end: int, at: float, *, committed: bool = True) -> None:
@@ -124,3 +133,17 @@ def test_their_position_follows_the_journal_past_the_marker_of_each_transaction(
         journal(writer, number, number + 1, time.time())
     # The last marker lies between the two.
     assert eventually(lambda: positions(bus)[0] >= positions(bus)[1] - 1, SECONDS), children.log("monitors").read_text()
+
+
+def test_told_to_stop_while_no_broker_answers_they_end(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path / "kafka") as broker, closing(_a_bus(broker, tmp_path)) as bus:
+        children = _children_of(bus)
+        try:
+            children.start("monitors", "bianhe.consumers.monitors")
+            with Admin(bus.admin) as admin:
+                assert eventually(lambda: "monitor.latest" in admin.topics(), SECONDS)
+            broker.kill()
+            os.kill(children.pid("monitors"), signal.SIGTERM)
+            assert eventually(lambda: children.ended("monitors"), SECONDS)
+        finally:
+            children.stop()
