@@ -13,7 +13,7 @@ from bianhe.consumers.monitors.streams import Monitors
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import load
 from bianhe.infra.telemetry import error_lines, logs_to_stderr, serve_metrics
-from bianhe.schemas.errors import BusError
+from bianhe.schemas.errors import BusError, Transient
 from bianhe.schemas.names import MONITOR_ACCOUNT
 
 _LEAVE_SECONDS: Final = 10.0
@@ -40,7 +40,12 @@ async def main() -> None:
 
 
 def _leave() -> None:
-    print("error  the monitors end without their brokers, which do not answer", file=sys.stderr, flush=True)
+    waited = Transient(
+        f"the monitors did not come to their end in {_LEAVE_SECONDS:.0f} s",
+        cause="no broker answers",
+        cure="none is needed: they count on from where they were",
+    )
+    print(error_lines(waited), file=sys.stderr, flush=True)
     os._exit(1)
 
 

@@ -49,7 +49,7 @@ class Route:
     deliveries: tuple[Delivery, ...]
     still: frozenset[str]
     """Delivery topics that are suspended, stopped, or of a grant that is no view: each stands still where it is."""
-    refused: Mapping[str, InvalidGrant] = field(compare=False)
+    refused: Mapping[str, str]
     """By number: the grants that are no view, and why."""
     made_of: object = field(repr=False, compare=False)
     """Revisions, channel, mailboxes, stops: where they are the same, a new plan keeps the compiled route."""
@@ -119,14 +119,14 @@ def _route(
         deliveries.append(_delivery(channel.topic, slot, channel.schema_id, NO_TERM, False, ""))
     mailboxes = sorted((grants or {}).values(), key=lambda grant: grant.topic)
     still = {*stopped, *(each.topic for each in mailboxes if each.state is GrantState.SUSPENDED)}
-    refused: dict[str, InvalidGrant] = {}
+    refused: dict[str, str] = {}
     for mailbox in (each for each in mailboxes if each.topic not in still):
         try:
             view = grant_view(contract, mailbox.grant)
         except InvalidGrant as fault:
             # The registry compiles before it grants; this is the second lock, and it holds no other grant up.
             still.add(mailbox.topic)
-            refused[mailbox.grant.number] = fault
+            refused[mailbox.grant.number] = str(fault)
             continue
         slot = views.slot(view, mailbox.grant.number)
         granted = mailbox.granted

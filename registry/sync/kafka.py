@@ -12,7 +12,6 @@ from pydantic import SecretStr
 
 from bianhe.infra.kafka import access_rules, admin, raw
 from bianhe.infra.kafka.connection import Connection
-from bianhe.infra.kafka.errors import BrokerBusy
 from bianhe.infra.kafka.retry import patiently
 from bianhe.infra.processes import not_collecting
 from bianhe.infra.settings import read_secret, write_secret
@@ -35,7 +34,7 @@ from bianhe.registry.sync.plan import (
     plan,
 )
 from bianhe.schemas import names
-from bianhe.schemas.errors import Fatal
+from bianhe.schemas.errors import Fatal, Transient
 from bianhe.schemas.policy import EMPTY, Policy
 
 _USER = "User:"
@@ -47,6 +46,10 @@ _AT_ONCE = 200
 
 class PolicyLogMissing(Fatal):
     """The cluster carries resources but no policy log: what may be read cannot be known."""
+
+
+class NotKnownYet(Transient):
+    """A broker goes by access rules that were changed since."""
 
 
 def plan_cluster(connection: Connection, subjects: frozenset[tuple[str, int]] | None = None) -> Plan:
@@ -121,7 +124,7 @@ def apply(
                     done(step)
     ruling = [step for step in taken if isinstance(step, AddRule | RemoveRule)]
     if ruling:
-        patiently(lambda: _check_known(connection, ruling[-1]), _KNOWN_SECONDS)
+        patiently(lambda: _check_known(connection, ruling[-1]), _KNOWN_SECONDS, NotKnownYet)
 
 
 def _check_known(connection: Connection, step: AddRule | RemoveRule) -> None:
@@ -130,7 +133,7 @@ def _check_known(connection: Connection, step: AddRule | RemoveRule) -> None:
         node for node, known in brokers_with(connection, step.rule).items() if known is isinstance(step, RemoveRule)
     ]
     if late:
-        raise BrokerBusy(f"broker {late[0]} has not heard of {step.rule} yet", "UNKNOWN", cure="bianhe sync plan")
+        raise NotKnownYet(f"broker {late[0]} has not heard of a change yet: {step.rule}", cure="bianhe sync plan")
 
 
 def prepare(connection: Connection, secret_files: Path) -> None:

@@ -102,10 +102,10 @@ class FollowedPolicy:
 
 def _tell_refused(before: RoutingPlan, now: RoutingPlan) -> None:
     for source, route in now.routes.items():
-        for number, fault in route.refused.items() if route is not before.routes.get(source) else ():
+        for number, reason in route.refused.items() if route is not before.routes.get(source) else ():
             log.warning(
                 "nothing is delivered",
                 grant=number,
-                cause=f"what the log grants is no view: {fault}",
+                cause=f"what the log grants is no view: {reason}",
                 cure="revoke it and decide again; if the registry decided so, its version is older than the router's",
             )
