@@ -21,7 +21,8 @@ from bianhe.infra.bench.race import Race, StoodStill, Told, rounds_of
 from bianhe.infra.kafka import raw
 from bianhe.infra.kafka.access_rules import AccessRule
 from bianhe.infra.kafka.admin import Admin, Topic
-from bianhe.registry.revocation.kafka import Acknowledgements
+from bianhe.infra.processes import not_collecting
+from bianhe.registry.acknowledgements.kafka import Acknowledgements
 from bianhe.schemas import names
 from bianhe.schemas.policy import EMPTY, fold
 from bianhe.schemas.records.policy import GENESIS, Body, Department, PolicyRecord, Revoked
@@ -85,12 +86,10 @@ def compiled(grants: int, mailboxes: int) -> dict[str, float]:
     """CPU of a worker that reads such a policy log from the start, and of one revocation after it."""
     log = list(_log(large.policy_bodies(grants, mailboxes)))
     begun = time.process_time()
-    # As a worker reads it.
-    gc.disable()
-    policy = fold(EMPTY, [PolicyRecord.decode(value) for value in log])
-    plan = compile_plan(policy, None)
-    gc.enable()
-    gc.freeze()
+    with not_collecting():  # as a worker reads it
+        policy = fold(EMPTY, [PolicyRecord.decode(value) for value in log])
+        plan = compile_plan(policy, None)
+        gc.freeze()
     cold = time.process_time() - begun
     costs = []
     for number in range(min(mailboxes, 20)):

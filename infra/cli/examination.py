@@ -32,13 +32,13 @@ from bianhe.infra.kafka.transactions import hanging
 from bianhe.infra.pki import Certificate
 from bianhe.infra.settings import data_home
 from bianhe.producers import encoder
+from bianhe.registry.acknowledgements.kafka import Acknowledgements
 from bianhe.registry.clocks.sql import calendar as working_days
 from bianhe.registry.clocks.working_days import Calendar
 from bianhe.registry.migrations import revisions
 from bianhe.registry.policy.chain import check_witness
 from bianhe.registry.policy.sql import highest_number, number_of, pending
 from bianhe.registry.quarantine.kafka import standing
-from bianhe.registry.revocation.kafka import Acknowledgements
 from bianhe.registry.sql import DatabaseUnusable, transaction, turn
 from bianhe.registry.stops.stop import in_force
 from bianhe.registry.sync.kafka import plan_cluster

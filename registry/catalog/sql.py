@@ -191,10 +191,11 @@ def show_contract(engine: Engine, resource: str, version: int | None = None) -> 
     with transaction(engine) as connection:
         present = resource_of(load(connection), resource).version
         wanted = present if version is None else version
-        if _text_of(connection, resource, wanted) is None:
+        text = _text_of(connection, resource, wanted)
+        if text is None:
             known = ", ".join(f"v{each}" for each in range(1, present + 1) if _text_of(connection, resource, each))
             raise NoCatalog(f"{resource} has no contract v{wanted}; it has {known}", cure="name one of these")
-        return contract_of(connection, resource, wanted)
+        return Contract.parse(text)
 
 
 def contract_of(connection: Connection, resource: str, version: int) -> Contract:

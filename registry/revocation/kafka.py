@@ -19,7 +19,7 @@ from bianhe.infra.kafka import clients, raw, transactions
 from bianhe.infra.kafka.admin import Admin
 from bianhe.infra.kafka.connection import Connection
 from bianhe.infra.kafka.errors import explain
-from bianhe.infra.kafka.log import LogReader
+from bianhe.registry.acknowledgements.kafka import Acknowledgements
 from bianhe.registry.policy import sql
 from bianhe.registry.policy.kafka import PolicyLog
 from bianhe.registry.revocation.lines import obstacle
@@ -56,7 +56,6 @@ from bianhe.schemas.records.state import Acknowledgement, worker_key, worker_par
 TRANSACTION_TIMEOUT_SECONDS: Final = 15.0
 """What the router's writers use: a fence must name one."""
 _DELIVERY_SECONDS: Final = 30.0
-_NONE: Final = Acknowledgement(0)
 _WAIT_SECONDS: Final = 0.02
 _FETCHES_SECONDS: Final = 2.0
 """How often one is looked at that waits for fetches to time out."""
@@ -251,6 +250,7 @@ class Revocations(Closing):
                 cluster.remove_rule(self._connection, rule)
             case Open(rule=rule):
                 cluster.add_rule(self._connection, rule)
+                self._seen.forget(rule)
             case Settled(version=version):
                 self._settled.add(version)
             case Finish():
@@ -303,37 +303,6 @@ def _known_wait(step: Step) -> float:
     return step.millis / 1000 if isinstance(step, WaitForFetches) else 0.0
 
 
-class Acknowledgements(Closing):
-    """Which policy version each writer of the router has acknowledged. Use it in a `with` block, or close it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._states: dict[int, LogReader] = {}
-        self._latest: dict[str, Acknowledgement] = {}
-
-    def close(self) -> None:
-        for state in self._states.values():
-            state.close()
-
-    def of(self, writer: str) -> Acknowledgement:
-        """The latest acknowledgement of a writer by now, of version 0 if there is none."""
-        partition = worker_partition(writer)
-        if partition not in self._states:
-            self._states[partition] = LogReader(
-                self._connection, names.ROUTER_STATE, partition, group=self._connection.account
-            )
-        for record in self._states[partition].read_to_end():
-            key = (record.key or b"").decode()
-            if record.value is not None and key.startswith(worker_key("")):
-                self._take(key, Acknowledgement.decode(record.value))
-        return self._latest.get(worker_key(writer), _NONE)
-
-    def _take(self, key: str, told: Acknowledgement) -> None:
-        # A fence and the writer that follows it may come in either order.
-        if told.policy_version > self._latest.get(key, _NONE).policy_version:
-            self._latest[key] = told
-
-
 class _View:
     """The cluster and the outbox as `next_step` asks for them. What it waited for is waited for again after a crash."""
 
@@ -384,14 +353,18 @@ class _View:
         if time.monotonic() - at > _ANSWER_SECONDS or any(rule in rules for rules in known.values()):
             known = cluster.rules_of(self._connection, rule.account)
             at = time.monotonic()
-            lately = {account: each for account, each in self._rules.items() if at - each[0] < _ANSWER_SECONDS}
-            self._rules = {**lately, rule.account: (at, known)}
+            self._rules = {each: told for each, told in self._rules.items() if at - told[0] < _ANSWER_SECONDS}
+            self._rules[rule.account] = at, known
         knowing = {node: rule in rules for node, rules in known.items()}
         if any(knowing.values()):
             self._gone_since.pop(rule, None)
         else:
             self._gone_since.setdefault(rule, at)
         return knowing
+
+    def forget(self, rule: AccessRule) -> None:
+        """Ask again whether brokers know an access rule: it was added."""
+        self._rules.pop(rule.account, None)
 
     def millis_without(self, rule: AccessRule) -> int:
         since = self._gone_since.get(rule)

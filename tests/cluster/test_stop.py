@@ -10,8 +10,8 @@ from bianhe.consumers.checker.findings import Verdict
 from bianhe.infra.kafka import clients
 from bianhe.infra.kafka.components import component
 from bianhe.infra.settings import KafkaSettings
+from bianhe.registry.acknowledgements.kafka import Acknowledgements
 from bianhe.registry.policy.kafka import read_policy, signing_key
-from bianhe.registry.revocation.kafka import Acknowledgements
 from bianhe.registry.stops import kafka as stops
 from bianhe.registry.sync import kafka as sync
 from bianhe.schemas import names
